@@ -1,0 +1,1 @@
+"""The encryption barrier: keyring, Shamir shares and seals."""

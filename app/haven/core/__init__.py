@@ -1,0 +1,1 @@
+"""Mounts, router, tokens and policies: what every request passes through."""

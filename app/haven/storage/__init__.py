@@ -1,0 +1,1 @@
+"""Storage backends: what they promise, and Consul, SQLite and memory."""
