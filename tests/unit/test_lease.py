@@ -28,13 +28,18 @@ def test_chain_is_unsound_once_its_last_pass_ran_out_even_without_a_reply() -> N
 def test_lapsed_lease_is_never_extended() -> None:
     lease = Lease(until=11.2)
     fresh = PassChain(last=11.1)
-    assert lease.confirmed(fresh, now=11.2, timing=TIMING) == lease
-    assert lease.confirmed(fresh, now=11.19, timing=TIMING).until == pytest.approx(12.3)
+    assert lease.confirmed(fresh, sent=11.15, now=11.2, timing=TIMING) == lease
+    assert lease.confirmed(fresh, sent=11.15, now=11.19, timing=TIMING).until == pytest.approx(12.3)
+
+
+def test_read_sent_before_the_pass_confirms_only_up_to_itself() -> None:
+    lease = Lease(until=11.2).confirmed(PassChain(last=10.5), sent=10.2, now=10.6, timing=TIMING)
+    assert lease.until == pytest.approx(11.4)
 
 
 def test_broken_chain_extends_nothing() -> None:
     lease = Lease(until=11.2)
-    assert lease.confirmed(PassChain(last=11.0, broken=True), now=11.05, timing=TIMING) == lease
+    assert lease.confirmed(PassChain(last=11.0, broken=True), sent=11.0, now=11.05, timing=TIMING) == lease
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 3), st.floats(0.0, 3)), max_size=30))
@@ -48,7 +53,7 @@ def test_a_valid_lease_always_ends_before_the_check_can_expire(steps: list[tuple
         now = sent + trip
         expired_unseen = sent >= last_received + TIMING.check_ttl
         chain = chain.passed(sent, now, TIMING)
-        lease = lease.confirmed(chain, now, TIMING)
+        lease = lease.confirmed(chain, now, now, TIMING)
         if expired_unseen:
             assert not lease.holds(now)
             return

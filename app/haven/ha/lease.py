@@ -46,8 +46,12 @@ class Lease:
         """Tell whether the holder may answer at this moment."""
         return now < self.until
 
-    def confirmed(self, chain: PassChain, now: float, timing: Timing) -> "Lease":
-        """Return the lease after a consistent read of the lock, answered now, that named this session."""
+    def confirmed(self, chain: PassChain, sent: float, now: float, timing: Timing) -> "Lease":
+        """Return the lease after a consistent read, sent and answered then, named this session.
+
+        It counts from the last pass, or from the read if that was sent earlier: the read
+        says nothing of a loss after it.
+        """
         if not self.holds(now) or not chain.sound(now, timing):
             return self
-        return Lease(max(self.until, chain.last + timing.lease))
+        return Lease(max(self.until, min(chain.last, sent) + timing.lease))
