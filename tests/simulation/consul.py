@@ -57,6 +57,14 @@ class Consul:
         self._touch()
         return self.locked_index
 
+    def leave(self, old: str, record: LockRecord) -> int | None:
+        """Apply a hand-over or a release; the index, or None where it is refused."""
+        if self.holder != old or not (record.released or record.session in self.alive):
+            return None
+        self.holder, self.record = "" if record.released else record.session, record
+        self._touch()
+        return self.locked_index
+
     def write(self, session: str) -> int | None:
         """Apply a fenced write: the register's new version, or None."""
         if self.holder != session:

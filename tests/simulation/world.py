@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from haven.ha import protocol
 from haven.ha.lease import PassChain
+from haven.ha.record import LockRecord, Road
 from haven.ha.state import (
     Action,
     Beat,
     DoubtRaised,
     Event,
     EvidenceSeen,
+    Leave,
     LockRead,
     MakeSession,
     MoveCommitted,
@@ -24,6 +26,7 @@ from haven.ha.state import (
     Prepared,
     ReadLock,
     Retire,
+    SendLeave,
     SendMove,
     SendPass,
     SessionMade,
@@ -160,6 +163,17 @@ class World:
                     ),
                     lost=MoveUnknown(number),
                 )
+            case SendLeave(number, old, record):
+                self.call(
+                    node,
+                    run,
+                    lambda: (
+                        MoveRefused(number)
+                        if (term := self.consul.leave(old, record)) is None
+                        else MoveCommitted(number, term)
+                    ),
+                    lost=MoveUnknown(number),
+                )
             case Prepare(term):
                 node.cache = None
                 self.at(0.005, lambda: self.feed(node, Prepared(term), run))
@@ -261,6 +275,19 @@ class World:
         self.say(f"FAULT pause {node.name} {seconds:.2f}")
         node.paused_until = max(node.paused_until, self.now + seconds)
 
+    def step_down(self, node: Node) -> None:
+        """Hand over to a standby, or release where there is none."""
+        self.say(f"FAULT step-down {node.name}")
+        others = [other for other in self.nodes if other is not node and other.state and other.state.main]
+        successor = self.random.choice(others).state if others and self.random.random() < 0.8 else None
+        main = successor.main if successor else None
+        record = None
+        if successor and main:
+            addresses = (successor.api_address, successor.cluster_address)
+            names = (successor.node, successor.run, main.id, main.check_id, main.check_node)
+            record = LockRecord(*names, *addresses, Road.HAND_OVER)
+        self.feed(node, Leave(record), node.run)
+
     def cut(self, node: Node, seconds: float) -> None:
         self.say(f"FAULT cut {node.name} {seconds:.2f}")
         node.cut_until = max(node.cut_until, self.now + seconds)
@@ -276,6 +303,19 @@ class World:
     def destroy_session(self) -> None:
         self.say(f"FAULT destroy {self.consul.holder}")
         self.consul.destroy(self.consul.holder)
+
+    def destroy_and_kill_heir(self) -> None:
+        """Aim at a wait that is owed: the next holder dies while the lease before it still runs."""
+        self.destroy_session()
+
+        def kill() -> None:
+            heirs = [
+                n for n in self.nodes if n.state and n.state.main and n.state.main.id == self.consul.holder
+            ]
+            for heir in heirs:
+                self.crash(heir, 1.0)
+
+        self.at(self.random.uniform(0.05, 0.5), kill)
 
     # Promises ------------------------------------------------------------------------------
 
@@ -300,7 +340,7 @@ def play(seed: int, rule: Rule = protocol.step, seconds: float = 30.0) -> World:
     def fault() -> None:
         active = world.serving()
         node = chance.choice(active or world.nodes) if chance.random() < 0.7 else chance.choice(world.nodes)
-        match chance.randrange(6):
+        match chance.randrange(8):
             case 0:
                 world.crash(node, chance.uniform(0.05, 3))
             case 1:
@@ -311,6 +351,10 @@ def play(seed: int, rule: Rule = protocol.step, seconds: float = 30.0) -> World:
                 world.destroy_session()
             case 4:
                 world.cut_agent(node, chance.uniform(1, 9))
+            case 5:
+                world.step_down(node)
+            case 6:
+                world.destroy_and_kill_heir()
             case _:
                 world.pause(node, chance.uniform(0.05, 0.6))
         if world.now < 100 + seconds:

@@ -15,6 +15,7 @@ from haven.ha.state import (
     DoubtRaised,
     Event,
     EvidenceSeen,
+    Leave,
     LockRead,
     MakeSession,
     Move,
@@ -28,6 +29,7 @@ from haven.ha.state import (
     Purpose,
     ReadLock,
     Retire,
+    SendLeave,
     SendMove,
     SendPass,
     SessionMade,
@@ -59,6 +61,8 @@ def step(state: State, event: Event, now: float) -> Step:
             return _compete(replace(state, evidence=evidence), now)
         case DoubtRaised():
             return _refence(replace(state, doubt=state.tenure is not None), now)
+        case Leave(successor):
+            return _leave(state, successor, now)
         case Prepared(term):
             return _prepared(state, term), []
 
@@ -109,7 +113,9 @@ def _lock_read(state: State, event: LockRead, now: float) -> Step:
             lease = tenure.lease.confirmed(state.main.chain, event.sent, now, state.timing)
             state = replace(state, tenure=replace(tenure, lease=lease), doubt=not lease.holds(now))
         state, actions = _refence(state, now)
-    elif event.session in state.offered:
+    elif tenure is None and _handed_over(state):
+        state, actions = _accept(state, event, now)
+    elif state.lock and state.owns(state.lock):
         state, actions = _refence(replace(state, doubt=True), now)
     elif tenure and state.move is None:
         state, actions = _retire(state, now)
@@ -132,17 +138,54 @@ def _retire(state: State, now: float) -> Step:
     The session of the lost term is never offered again: a write still in flight under
     it would pass the fence once more.
     """
+    state, actions = _compete(_without_tenure(state), now)
+    return state, [Retire(), *actions]
+
+
+def _without_tenure(state: State) -> State:
     lost = state.tenure.session if state.tenure else ""
     left = [session for session in (state.main, state.spare) if session and session.id != lost]
     main, spare = [*left, None, None][:2]
-    state, actions = _compete(replace(state, tenure=None, doubt=False, main=main, spare=spare), now)
-    return state, [Retire(), *actions]
+    return replace(state, tenure=None, doubt=False, main=main, spare=spare)
+
+
+def _leave(state: State, successor: LockRecord | None, now: float) -> Step:
+    """End the term before the transaction is sent: whatever its outcome, it is over."""
+    tenure, main = state.tenure, state.main
+    if tenure is None or main is None or main.id != tenure.session or state.move:
+        return state, []
+    owes_wait = tenure.answers_from > now
+    own = _record(state, main, tenure.road, owes_wait)
+    record = replace(successor, road=Road.HAND_OVER, owes_wait=owes_wait) if successor else None
+    number = state.moves + 1
+    move = Move(number, Purpose.LEAVE, main, tenure.road, 0.0)
+    state = replace(_without_tenure(state), move=move, moves=number)
+    return state, [Retire(), SendLeave(number, main.id, record or replace(own, released=True))]
+
+
+def _handed_over(state: State) -> bool:
+    """Tell whether the lock was given to this node's main session by the holder before it."""
+    lock, main = state.lock, state.main
+    given = lock is not None and lock.record is not None and lock.record.road is Road.HAND_OVER
+    return given and lock is not None and main is not None and lock.session == main.id and not state.move
+
+
+def _accept(state: State, event: LockRead, now: float) -> Step:
+    """Begin a term that was handed over: who gave it answers no more, unless it owed a wait itself."""
+    main, lock = state.main, state.lock
+    if main is None or lock is None or event.record is None or not main.chain.sound(now, state.timing):
+        return state, []
+    chain = replace(main.chain, last=min(main.chain.last, event.sent))
+    owed = lock.first_seen + state.timing.check_ttl if event.record.owes_wait else now
+    tenure = Tenure(main.id, event.index, Road.HAND_OVER, Lease.granted(chain, state.timing), owed)
+    state = replace(state, tenure=tenure, doubt=False, offered=state.offered | {main.id})
+    return state, [Prepare(tenure.term)]
 
 
 def _compete(state: State, now: float) -> Step:
     """Try for the lock, as a standby with a sound session, where a road is open."""
     main, lock = state.main, state.lock
-    if state.tenure or state.move or main is None or lock is None or lock.session in state.offered:
+    if state.tenure or state.move or main is None or lock is None or state.owns(lock):
         return state, []
     if not main.chain.sound(now, state.timing):
         return state, []
@@ -157,7 +200,7 @@ def _refence(state: State, now: float) -> Step:
     target, lock = state.spare, state.lock
     if not state.doubt or state.move or target is None or lock is None:
         return state, []
-    if not target.chain.sound(now, state.timing) or lock.session not in state.offered:
+    if not target.chain.sound(now, state.timing) or not state.owns(lock):
         return state, []
     if state.tenure:
         road, wait = state.tenure.road, max(0.0, state.tenure.answers_from - now)
@@ -175,26 +218,32 @@ def _send(
     wait: float,
 ) -> Step:
     number = state.moves + 1
-    record = LockRecord(
-        node=state.node,
-        run=state.run,
-        session=target.id,
-        check_id=target.check_id,
-        check_node=target.check_node,
-        api_address=state.api_address,
-        cluster_address=state.cluster_address,
-        road=road,
-        owes_wait=wait > 0,
-    )
+    record = _record(state, target, road, owes_wait=wait > 0)
     move = Move(number, purpose, target, road, wait)
     state = replace(state, move=move, moves=number, offered=state.offered | {target.id})
     return state, [SendMove(number, condition, record)]
+
+
+def _record(state: State, session: OwnSession, road: Road, owes_wait: bool) -> LockRecord:
+    return LockRecord(
+        node=state.node,
+        run=state.run,
+        session=session.id,
+        check_id=session.check_id,
+        check_node=session.check_node,
+        api_address=state.api_address,
+        cluster_address=state.cluster_address,
+        road=road,
+        owes_wait=owes_wait,
+    )
 
 
 def _move_committed(state: State, number: int, term: int, now: float) -> Step:
     move = state.move
     if move is None or move.number != number:
         return state, []
+    if move.purpose is Purpose.LEAVE:
+        return replace(state, move=None), [ReadLock()]
     earlier = state.tenure
     tenure = Tenure(
         session=move.target.id,

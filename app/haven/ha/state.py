@@ -36,6 +36,7 @@ class Purpose(StrEnum):
 
     TAKE = "take"
     REFENCE = "refence"
+    LEAVE = "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,12 @@ class State:
     move: Move | None = None
     moves: int = 0
     offered: frozenset[str] = frozenset()
+
+    def owns(self, lock: SeenLock) -> bool:
+        """Tell whether the lock is held by a session of this process, current or given up."""
+        record = lock.record
+        named = record is not None and record.session == lock.session and record.run == self.run
+        return lock.session != "" and (lock.session in self.offered or named)
 
     def may_read(self, now: float) -> bool:
         """Tell whether this node may answer a read now (DESIGN.md 3.3, rule 1)."""
@@ -143,6 +150,16 @@ class DoubtRaised:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Give the lock up: nothing is admitted any more and what ran is drained.
+
+    `successor` is the record of a connected, unsealed standby's main session, or None.
+    """
+
+    successor: LockRecord | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """The node has loaded what it needs to serve in this term."""
 
@@ -159,6 +176,7 @@ Event = (
     | MoveUnknown
     | EvidenceSeen
     | DoubtRaised
+    | Leave
     | Prepared
 )
 
@@ -192,6 +210,15 @@ class SendMove:
 
 
 @dataclass(frozen=True, slots=True)
+class SendLeave:
+    """Unlock under `old`, leaving this record; lock its session too unless it says `released`."""
+
+    number: int
+    old: str
+    record: LockRecord
+
+
+@dataclass(frozen=True, slots=True)
 class Prepare:
     """Load what a holder needs; answer nothing yet."""
 
@@ -208,4 +235,4 @@ class Retire:
     """Drop caches and park what waits: this node is a standby now."""
 
 
-Action = SendPass | ReadLock | MakeSession | SendMove | Prepare | SettleWrites | Retire
+Action = SendPass | ReadLock | MakeSession | SendMove | SendLeave | Prepare | SettleWrites | Retire
