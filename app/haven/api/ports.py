@@ -1,11 +1,14 @@
 """What the HTTP side needs of the node; `haven.node` provides it, tests fake it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
 from haven.core.logical import Request, Response
+from haven.ha.forwarding import RawRequest, RawResponse
+
+__all__ = ["Holder", "Node", "RawRequest", "RawResponse", "Role", "SealStatus", "Status"]
 
 
 class Role(StrEnum):
@@ -60,30 +63,6 @@ class Status:
     """Seconds since the epoch of the last change of role."""
     reason: str
     """Why the role changed last: the road, or `sealed`, `started`, `lost`, ..."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawRequest:
-    """An HTTP request as it can be forwarded: `target` is the raw path with its query."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-    @property
-    def is_read(self) -> bool:
-        """Tell whether repeating it is harmless."""
-        return self.method in {"GET", "HEAD", "LIST"}
-
-
-@dataclass(frozen=True, slots=True)
-class RawResponse:
-    """An HTTP response as it came over the link."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 class Node(Protocol):
