@@ -1,0 +1,186 @@
+"""The storage of one activation: cached reads and grouped writes, each under authority.
+
+While the node prepares, the previous lease may still run: reads go past the cache and
+nothing is written. What was read in one activation must never serve, nor decide a write,
+under the authority of a later one: so each activation has a store of its own, with an
+empty cache, and it is dead once the activation ends. When it serves, a read is answered only if the lease still holds after the value was read; a write is sent
+under the fence, acknowledged only if the lease still holds, and settled if its outcome is
+unknown (DESIGN.md 3.3 and 3.5).
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from enum import Enum
+
+from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, Unavailable
+from haven.storage.authority import Authority, Warrant
+from haven.storage.base import Delete, Limits, Operation, Storage
+from haven.storage.cache import Cache
+from haven.storage.group_commit import GroupCommit
+from haven.telemetry import Telemetry
+
+log = logging.getLogger("haven.storage")
+
+SENDINGS = 5
+"""How often a write is sent, each time surely not applied before, until it is refused."""
+RETRY_SECONDS = 0.05
+"""How long to wait before reading again what became of a write."""
+
+
+class Phase(Enum):
+    """Where an activation stands."""
+
+    PREPARING = "preparing"
+    SERVING = "serving"
+    ENDED = "ended"
+
+
+class ActiveStore:
+    """Reads and writes of the holder of the lock; raises `NotActive` once it no longer is that."""
+
+    def __init__(self, storage: Storage, authority: Authority, telemetry: Telemetry) -> None:
+        self._storage = storage
+        self._authority = authority
+        self._telemetry = telemetry
+        self._cache = Cache()
+        self._group = GroupCommit(storage)
+        self._unsettled: Counter[str] = Counter()
+        self._settlement = asyncio.Condition()
+        self._phase = Phase.PREPARING
+
+    @property
+    def limits(self) -> Limits:
+        """Tell what one commit may hold."""
+        return self._storage.limits
+
+    def serve(self) -> None:
+        """Go over from preparing to serving."""
+        if self._phase is Phase.PREPARING:
+            self._phase = Phase.SERVING
+
+    def end(self) -> None:
+        """End the activation for good."""
+        self._phase = Phase.ENDED
+        self._cache.clear()
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value at the key; raises `NotActive` or `Unavailable`."""
+        if self._phase is Phase.PREPARING:
+            return await self._storage.get(key)
+        warrant = self._authority.reading()
+        cached = self._cache.get(key)
+        self._telemetry.cache("miss" if cached is None else "hit")
+        value = await self._fetch(key) if cached is None else cached.value
+        self._require(warrant)
+        return value
+
+    async def list(self, prefix: str) -> list[str]:
+        """Return the names right below the prefix; raises `NotActive` or `Unavailable`."""
+        if self._phase is Phase.PREPARING:
+            return await self._storage.list(prefix)
+        warrant = self._authority.reading()
+        names = await self._storage.list(prefix)
+        self._require(warrant)
+        return names
+
+    async def commit(self, operations: Sequence[Operation]) -> None:
+        """Apply all operations or none, under the fence.
+
+        Raises `NotActive` or `NotApplied` when surely nothing was applied, `OutcomeUnknown`
+        when authority was lost before that could be known.
+        """
+        keys = {operation.key for operation in operations}
+        for _ in range(SENDINGS):
+            await self._wait_for_settlement(keys)
+            warrant = await self._authority.writing()
+            self._require_serving()
+            if self._unsettled.keys() & keys:
+                continue
+            if await self._sent(operations, warrant):
+                return
+        raise NotApplied("the write was refused again and again while the lock moved; try again")
+
+    async def _fetch(self, key: str) -> bytes | None:
+        if key in self._unsettled:  # a late write may still change it: keep nothing
+            return await self._storage.get(key)
+        fill = self._cache.begin(key)
+        try:
+            value = await self._storage.get(key)
+        except BaseException:
+            self._cache.abandon(fill)
+            raise
+        self._cache.end(fill, value)
+        return value
+
+    def _require(self, warrant: Warrant) -> None:
+        self._require_serving()
+        if not self._authority.holds(warrant):
+            raise NotActive
+
+    def _require_serving(self) -> None:
+        if self._phase is not Phase.SERVING:
+            raise NotActive
+
+    async def _sent(self, operations: Sequence[Operation], warrant: Warrant) -> bool:
+        """Send the write once; tell whether it was applied and may be acknowledged."""
+        try:
+            await self._group.commit(operations, warrant.fence)
+        except Fenced:
+            self._telemetry.fenced()
+            self._authority.doubt(warrant)
+            if not await self._authority.settled(warrant):
+                raise NotActive from None
+            return False
+        except OutcomeUnknown:
+            self._authority.doubt(warrant)
+            return await self._settle(operations, warrant)
+        held = self._phase is Phase.SERVING and self._authority.holds(warrant)
+        for operation in operations:
+            if held:
+                value = None if isinstance(operation, Delete) else operation.value
+                self._cache.written(operation.key, value)
+            else:  # another node may have written it since
+                self._cache.drop(operation.key)
+        if held or await self._authority.settled(warrant):
+            return True
+        raise OutcomeUnknown("the write was stored, but this node lost its authority before it could say so")
+
+    async def _settle(self, operations: Sequence[Operation], warrant: Warrant) -> bool:
+        """Find out what became of a write of unknown outcome, by reading one of its keys.
+
+        The commit is atomic and ciphertext is unique, so equal bytes mean that all of it
+        was applied. Until then nobody else may write these keys, and none is cached.
+        """
+        keys = {operation.key for operation in operations}
+        self._unsettled.update(keys)
+        for key in keys:
+            self._cache.drop(key)
+        try:
+            while await self._authority.settled(warrant):
+                try:
+                    applied = await self._was_applied(operations)
+                except Unavailable:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                log.info("event=settled applied=%s operations=%d", applied, len(operations))
+                return applied
+        finally:
+            self._unsettled.subtract(keys)
+            self._unsettled = +self._unsettled
+            async with self._settlement:
+                self._settlement.notify_all()
+        raise OutcomeUnknown("this node lost its authority while the write was on its way")
+
+    async def _was_applied(self, operations: Sequence[Operation]) -> bool:
+        written = [operation for operation in operations if not isinstance(operation, Delete)]
+        witness: Operation = written[0] if written else operations[0]
+        expected = None if isinstance(witness, Delete) else witness.value
+        return await self._storage.get(witness.key) == expected
+
+    async def _wait_for_settlement(self, keys: set[str]) -> None:
+        if not self._unsettled.keys() & keys:
+            return
+        async with self._settlement:
+            await self._settlement.wait_for(lambda: not self._unsettled.keys() & keys)

@@ -1,0 +1,95 @@
+"""A bounded write-through cache of ciphertext, used by the active node only.
+
+A read that misses may come back after a write of the same key: its value is then too old to
+be kept. So a fill must be announced before the read is sent, and any change of the key or
+of the term between voids it.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What the storage holds at a key; None is a key that does not exist."""
+
+    value: bytes | None
+
+
+class Fill:
+    """A read on its way to the storage, announced with `Cache.begin`."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+ENTRY_OVERHEAD = 200
+"""Bytes that an entry costs beside its key and value, about."""
+
+
+class Cache:
+    """Least recently used entries up to `limit_bytes`; empty at the start of each term."""
+
+    def __init__(self, limit_bytes: int = 16 * 1024 * 1024) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._entries: OrderedDict[str, Cached] = OrderedDict()
+        self._fills: dict[str, Fill] = {}
+
+    def get(self, key: str) -> Cached | None:
+        """Return what is known of the key, or None where that is nothing."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def begin(self, key: str) -> Fill:
+        """Announce a read of the key; of several at once the last one may fill."""
+        fill = self._fills[key] = Fill(key)
+        return fill
+
+    def end(self, fill: Fill, value: bytes | None) -> None:
+        """Keep what the announced read brought, unless the key has changed since."""
+        if self._fills.get(fill.key) is fill:
+            del self._fills[fill.key]
+            self._put(fill.key, value)
+
+    def abandon(self, fill: Fill) -> None:
+        """Take back an announced read that failed."""
+        if self._fills.get(fill.key) is fill:
+            del self._fills[fill.key]
+
+    def written(self, key: str, value: bytes | None) -> None:
+        """Keep what a committed write left; None where it deleted the key."""
+        self._fills.pop(key, None)
+        self._put(key, value)
+
+    def drop(self, key: str) -> None:
+        """Forget the key, and void the reads of it that are on their way."""
+        self._fills.pop(key, None)
+        self._remove(key)
+
+    def clear(self) -> None:
+        """Forget everything: the term is over."""
+        self._entries.clear()
+        self._fills.clear()
+        self._size = 0
+
+    def _put(self, key: str, value: bytes | None) -> None:
+        self._remove(key)
+        self._entries[key] = Cached(value)
+        self._size += _cost(key, value)
+        while self._size > self._limit:
+            oldest, entry = self._entries.popitem(last=False)
+            self._size -= _cost(oldest, entry.value)
+
+    def _remove(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= _cost(key, entry.value)
+
+
+def _cost(key: str, value: bytes | None) -> int:
+    return ENTRY_OVERHEAD + len(key) + len(value or b"")

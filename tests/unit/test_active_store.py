@@ -1,0 +1,305 @@
+"""The rules of DESIGN.md 3.3 as the store keeps them: every answer under authority."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, StorageError, Unavailable
+from haven.storage.active import ActiveStore
+from haven.storage.authority import Warrant
+from haven.storage.base import Delete, Fence, Limits, Operation, Put
+from haven.telemetry import Telemetry
+
+
+class Scripted:
+    """A storage whose next commits and reads can be made to fail, after a hook has run."""
+
+    def __init__(self) -> None:
+        self.limits = Limits(63, 1000, 10_000)
+        self.data: dict[str, bytes] = {}
+        self.reads = 0
+        self.fences: list[str] = []
+        self.before_reply: Callable[[], None] = lambda: None
+        self.failures: list[tuple[StorageError, bool]] = []
+        self.read_failures: list[StorageError] = []
+
+    async def get(self, key: str) -> bytes | None:
+        self.reads += 1
+        if self.read_failures:
+            raise self.read_failures.pop(0)
+        value = self.data.get(key)
+        await asyncio.sleep(0)
+        self.before_reply()
+        return value
+
+    async def list(self, prefix: str) -> list[str]:
+        await asyncio.sleep(0)
+        self.before_reply()
+        return sorted(self.data)
+
+    async def commit(self, operations: Sequence[Operation], fence: Fence | None) -> None:
+        await asyncio.sleep(0)
+        self.fences.append(fence.session if fence else "")
+        error, applied = self.failures.pop(0) if self.failures else (None, True)
+        if applied:
+            for operation in operations:
+                if isinstance(operation, Delete):
+                    self.data.pop(operation.key, None)
+                else:
+                    self.data[operation.key] = operation.value
+        self.before_reply()
+        if error:
+            raise error
+
+    async def close(self) -> None:
+        return None
+
+
+class Lock:
+    """Authority by hand: `keeps` says how doubt ends."""
+
+    def __init__(self) -> None:
+        self.session = 1
+        self.valid = True
+        self.keeps = True
+        self.doubts = 0
+
+    def reading(self) -> Warrant:
+        if not self.valid:
+            raise NotActive
+        return Warrant(self.session, Fence("core/lock", f"s{self.session}"))
+
+    async def writing(self) -> Warrant:
+        return self.reading()
+
+    def holds(self, warrant: Warrant) -> bool:
+        return self.valid
+
+    def doubt(self, warrant: Warrant) -> None:
+        self.doubts += 1
+        self.session += 1
+
+    async def settled(self, warrant: Warrant) -> bool:
+        await asyncio.sleep(0)
+        return self.keeps
+
+    def lose(self) -> None:
+        self.valid = self.keeps = False
+
+
+@pytest.fixture
+def storage() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def lock() -> Lock:
+    return Lock()
+
+
+@pytest.fixture
+def store(storage: Scripted, lock: Lock) -> ActiveStore:
+    made = ActiveStore(storage, lock, Telemetry())
+    made.serve()
+    return made
+
+
+async def test_a_second_read_comes_from_the_cache(store: ActiveStore, storage: Scripted) -> None:
+    storage.data["a"] = b"1"
+    assert [await store.get("a"), await store.get("a")] == [b"1", b"1"]
+    assert storage.reads == 1
+
+
+async def test_what_was_written_is_read_from_the_cache(store: ActiveStore, storage: Scripted) -> None:
+    await store.commit([Put("a", b"1"), Delete("b")])
+    assert [await store.get("a"), await store.get("b")] == [b"1", None]
+    assert storage.reads == 0
+
+
+async def test_no_read_without_a_lease_even_from_the_cache(store: ActiveStore, lock: Lock) -> None:
+    await store.commit([Put("a", b"1")])
+    lock.lose()
+    with pytest.raises(NotActive):
+        await store.get("a")
+    with pytest.raises(NotActive):
+        await store.commit([Put("a", b"2")])
+
+
+@pytest.mark.parametrize("verb", ["get", "list"])
+async def test_no_answer_when_the_lease_went_while_reading(
+    store: ActiveStore, storage: Scripted, lock: Lock, verb: str
+) -> None:
+    storage.before_reply = lock.lose
+    with pytest.raises(NotActive):
+        await (store.get("a") if verb == "get" else store.list(""))
+
+
+async def test_a_fenced_write_goes_on_under_the_new_session(store: ActiveStore, storage: Scripted) -> None:
+    storage.failures = [(Fenced("s2"), False)]
+    await store.commit([Put("a", b"1")])
+    assert storage.fences == ["s1", "s2"]
+    assert storage.data["a"] == b"1"
+
+
+async def test_a_fenced_write_of_a_deposed_holder_was_surely_not_done(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    storage.failures = [(Fenced("other"), False)]
+    storage.before_reply = lock.lose
+    with pytest.raises(NotActive):
+        await store.commit([Put("a", b"1")])
+    assert storage.fences == ["s1"]
+
+
+async def test_an_unknown_write_that_was_applied_is_acknowledged_once(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    storage.failures = [(OutcomeUnknown("deadline"), True)]
+    await store.commit([Put("a", b"1")])
+    assert storage.fences == ["s1"]
+    assert lock.doubts == 1
+
+
+async def test_an_unknown_write_that_was_not_applied_is_sent_again(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    storage.failures = [(OutcomeUnknown("deadline"), False)]
+    await store.commit([Put("a", b"1")])
+    assert storage.fences == ["s1", "s2"]
+    assert await store.get("a") == b"1"
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_an_unknown_delete_is_settled_by_absence(
+    store: ActiveStore, storage: Scripted, applied: bool
+) -> None:
+    storage.data["a"] = b"1"
+    storage.failures = [(OutcomeUnknown("deadline"), applied)]
+    await store.commit([Delete("a")])
+    assert "a" not in storage.data
+    assert len(storage.fences) == (1 if applied else 2)
+
+
+async def test_an_unknown_write_stays_unknown_when_authority_goes(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    storage.failures = [(OutcomeUnknown("deadline"), True)]
+    storage.before_reply = lock.lose
+    with pytest.raises(OutcomeUnknown):
+        await store.commit([Put("a", b"1")])
+
+
+async def test_settling_reads_until_the_storage_answers(store: ActiveStore, storage: Scripted) -> None:
+    storage.failures = [(OutcomeUnknown("deadline"), True)]
+    storage.read_failures = [Unavailable("no leader"), Unavailable("no leader")]
+    await store.commit([Put("a", b"1")])
+    assert storage.fences == ["s1"]
+
+
+async def test_a_committed_write_is_not_acknowledged_after_authority_went(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    storage.before_reply = lock.lose
+    with pytest.raises(OutcomeUnknown):
+        await store.commit([Put("a", b"1")])
+
+
+async def test_nobody_writes_a_key_that_is_not_settled(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    storage.failures = [(OutcomeUnknown("deadline"), True)]
+    gate = asyncio.Event()
+
+    async def settled_later(warrant: Warrant) -> bool:
+        await gate.wait()
+        return True
+
+    lock.settled = settled_later  # type: ignore[method-assign]
+    first = asyncio.create_task(store.commit([Put("a", b"1")]))
+    while not lock.doubts:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(store.commit([Put("a", b"2")]))
+    other = asyncio.create_task(store.commit([Put("b", b"2")]))
+    await other
+    assert storage.fences == ["s1", "s2"]
+    gate.set()
+    await asyncio.gather(first, second)
+    assert await store.get("a") == b"2"
+
+
+async def test_an_unsettled_key_is_not_cached(store: ActiveStore, storage: Scripted, lock: Lock) -> None:
+    storage.data["a"] = b"0"
+    storage.failures = [(OutcomeUnknown("deadline"), False)]
+    gate = asyncio.Event()
+
+    async def settled_later(warrant: Warrant) -> bool:
+        await gate.wait()
+        return True
+
+    lock.settled = settled_later  # type: ignore[method-assign]
+    write = asyncio.create_task(store.commit([Put("a", b"1")]))
+    while not lock.doubts:
+        await asyncio.sleep(0)
+    assert await store.get("a") == b"0"
+    storage.data["a"] = b"1"  # the late transaction comes through
+    assert await store.get("a") == b"1"
+    gate.set()
+    await write
+
+
+async def test_a_reply_after_the_activation_ended_fills_nothing(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    def end() -> None:
+        store.end()
+
+    storage.before_reply = end
+    with pytest.raises(NotActive):
+        await store.get("a")
+    with pytest.raises(NotActive):
+        await store.commit([Put("a", b"1")])
+    assert storage.fences == []
+
+
+async def test_a_write_decided_in_one_activation_is_not_sent_in_the_next(
+    store: ActiveStore, storage: Scripted, lock: Lock
+) -> None:
+    gate = asyncio.Event()
+    ask = lock.writing
+
+    async def in_doubt() -> Warrant:
+        await gate.wait()
+        return await ask()
+
+    lock.writing = in_doubt  # type: ignore[method-assign]
+    write = asyncio.create_task(store.commit([Put("a", b"1")]))
+    await asyncio.sleep(0)
+    store.end()  # lost, and won again by the time that doubt is over
+    gate.set()
+    with pytest.raises(NotActive):
+        await write
+    assert storage.fences == []
+
+
+async def test_a_preparing_node_reads_past_lease_and_cache_and_writes_nothing(
+    storage: Scripted, lock: Lock
+) -> None:
+    store = ActiveStore(storage, lock, Telemetry())
+    lock.valid = False
+    storage.data["a"] = b"1"
+    assert [await store.get("a"), await store.get("a")] == [b"1", b"1"]
+    assert storage.reads == 2
+    assert await store.list("") == ["a"]
+    lock.valid = True
+    with pytest.raises(NotActive):
+        await store.commit([Put("a", b"2")])
+
+
+async def test_a_write_refused_by_its_condition_is_not_repeated(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    storage.failures = [(NotApplied("exists"), False)]
+    with pytest.raises(NotApplied):
+        await store.commit([Put("a", b"1")])
+    assert storage.fences == ["s1"]
