@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import aiohttp
 
@@ -52,7 +53,7 @@ class History:
         """Return the longest time in seconds without any answered request between two moments."""
         answered = (r.returned for r in self.records if _column(r) == "answered")
         moments = sorted([since, until, *(moment for moment in answered if since < moment < until)])
-        return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(moments))
 
 
 def _column(record: Record) -> str:
@@ -212,7 +213,8 @@ class Workload:
 
     async def _list(self, entrance: str, number: int) -> None:
         begun = time.monotonic()
-        outcome, answer, names = Outcome.UNKNOWN, "", []
+        outcome, answer = Outcome.UNKNOWN, ""
+        names: list[str] = []
         try:
             status, body = await self._call("LIST", f"{entrance}/v1/secret/metadata/{self._folder}")
             answer = str(status)
