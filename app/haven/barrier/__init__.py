@@ -1,1 +1,1 @@
-"""The encryption barrier: keyring, Shamir shares and seals."""
+"""Encryption of everything that is stored: shares, key terms, seals, and views of plaintext."""
