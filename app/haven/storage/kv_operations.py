@@ -1,0 +1,98 @@
+"""Consul transactions as values: what each operation looks like, and what a refusal says. No I/O.
+
+Format: Consul's API for `/v1/txn` (1.8: at most 64 operations, body at most 512 kB). Values travel in base64.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from haven.errors import Fenced, NotApplied
+from haven.storage.base import Delete, Operation, Put
+
+TxnOperation = dict[str, dict[str, Any]]
+
+MAX_OPERATIONS = 64
+"""Consul 1.8 answers 413 to the 65th (1.14 and later take 128)."""
+MAX_BODY_BYTES = 512 * 1024
+"""Default of `txn_max_req_len`, compared with the length of the JSON body."""
+
+_CURRENT_SESSION = re.compile(r'current session "([^"]*)"')
+
+
+def data_operation(prefix: str, operation: Operation) -> TxnOperation:
+    """Translate one storage operation; `cas` with index 0 sets only what does not exist."""
+    key = prefix + operation.key
+    if isinstance(operation, Delete):
+        return _kv("delete", key)
+    if isinstance(operation, Put):
+        return _kv("set", key, operation.value)
+    return _kv("cas", key, operation.value, Index=0)
+
+
+def check_session(key: str, session: str) -> TxnOperation:
+    """Refuse the transaction unless this session holds the key."""
+    return _kv("check-session", key, Session=session)
+
+
+def check_index(key: str, index: int) -> TxnOperation:
+    """Refuse the transaction unless the key's `ModifyIndex` is this one."""
+    return _kv("check-index", key, Index=index)
+
+
+def check_not_exists(key: str) -> TxnOperation:
+    """Refuse the transaction if the key exists."""
+    return _kv("check-not-exists", key)
+
+
+def lock(key: str, session: str, value: bytes) -> TxnOperation:
+    """Lock the key with the session and set its value."""
+    return _kv("lock", key, value, Session=session)
+
+
+def unlock(key: str, session: str, value: bytes) -> TxnOperation:
+    """Unlock the key and set its value: without one it would become empty."""
+    return _kv("unlock", key, value, Session=session)
+
+
+def body_of(operations: Sequence[TxnOperation]) -> bytes:
+    """Return the request's body."""
+    return orjson.dumps(operations)
+
+
+def modify_index(answer: dict[str, Any]) -> int:
+    """Return the index that the last operation of a committed transaction gave its key."""
+    return int(answer["Results"][-1]["KV"]["ModifyIndex"])
+
+
+def refusal(body: bytes, fenced: bool) -> NotApplied:
+    """Say why Consul rolled a transaction back (409); `fenced` means that operation 0 is the fence.
+
+    Consul names each failed operation. The text of a failed `check-session` names the session that
+    holds the key; it says that the key does not exist where nobody ever held it.
+    """
+    failed = _failed_operations(body)
+    if not fenced or 0 not in failed:
+        names = ",".join(str(number) for number in sorted(failed))
+        return NotApplied(f"Consul refused operation {names or 'unknown'} of the transaction")
+    named = _CURRENT_SESSION.search(failed[0])
+    if named is not None:
+        return Fenced(named.group(1))
+    return Fenced("" if "doesn't exist" in failed[0] else None)
+
+
+def _failed_operations(body: bytes) -> dict[int, str]:
+    """Return Consul's text for each operation that failed; none where the body is not Consul's."""
+    try:
+        return {int(error["OpIndex"]): str(error["What"]) for error in orjson.loads(body)["Errors"]}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _kv(verb: str, key: str, value: bytes | None = None, **fields: Any) -> TxnOperation:
+    if value is not None:
+        fields["Value"] = b64encode(value).decode()
+    return {"KV": {"Verb": verb, "Key": key, **fields}}
