@@ -99,7 +99,7 @@ class ConsulServers:
         return next(server for server in self.servers if server.running and server is not leader)
 
     def settle(self, timeout: float = 90.0) -> None:
-        """Wait until every running server sees the leader and each other, and a write commits through each."""
+        """Wait until the running servers see a leader and each other, and writes commit through each."""
         running = [server for server in self.servers if server.running]
         _wait(lambda: self._settled(running), timeout, f"Consul in {self.servers[0].folder.parent}")
 

@@ -1,7 +1,7 @@
 """What no storage takes, checked before anything is sent.
 
-Sizes, because a server may drop the connection of a too large request unread. Keys, because Consul would store
-some that its own HTTP paths cannot name again, and every storage should know the same ones.
+Sizes, because a server may drop the connection of a too large request unread. Keys, because Consul would
+store some that its own HTTP paths cannot name again, and every storage should know the same ones.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from haven.storage.base import Delete, Limits, Operation
 
 
 def check_commit(operations: Sequence[Operation], limits: Limits) -> None:
-    """Raise `ValueTooLarge` where a commit is too large, `NotApplied` where it has too many or strange keys."""
+    """Raise `ValueTooLarge`, or `NotApplied` for too many operations or a key that cannot be."""
     if len(operations) > limits.operations:
         raise NotApplied(f"{len(operations)} operations exceed the storage limit of {limits.operations}")
     if not all(can_exist(operation.key) for operation in operations):
