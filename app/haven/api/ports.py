@@ -77,7 +77,12 @@ class Node(Protocol):
         ...
 
     async def handle(self, request: Request) -> Response | None:
-        """Run a logical request here; raises `NotActive` when surely not done for want of authority."""
+        """Run a logical request here; refusals are `RequestError`s.
+
+        Raises `NotActive`, `NotApplied` or `Unavailable` only if surely nothing was committed for this
+        request: it is then tried again, here or elsewhere, whatever its verb. If part of it may have been
+        committed, raises `OutcomeUnknown`.
+        """
         ...
 
     async def forward(self, request: RawRequest) -> RawResponse:
