@@ -12,12 +12,12 @@ HELD = SeenLock(index=7, session="s1", record=RECORD, first_seen=100.0)
 FREE = replace(HELD, session="")
 NOTHING = Evidence()
 EXPIRED = Evidence(critical_checks=(("haven:n1:run1:0", "TTL expired"),))
-DEAD = Evidence(dead_runs=frozenset({"run1"}))
-RESIGNED = Evidence(resigned_runs=frozenset({"run1"}))
+DEAD = Evidence().with_death("run1")
+RESIGNED = Evidence().with_resignation("run1", 0)
 
 
 def decide(lock: SeenLock, evidence: Evidence, now: float = 100.0) -> Attempt | None:
-    return attempt(lock, evidence, now, TIMING)
+    return attempt(lock, evidence, "run2", now, TIMING)
 
 
 def test_first_holder_ever_answers_at_once() -> None:
@@ -35,7 +35,7 @@ def test_dead_or_resigned_holder_is_replaced_at_once(evidence: Evidence, road: R
 
 
 def test_proof_about_another_run_of_the_node_is_no_proof() -> None:
-    assert decide(HELD, Evidence(dead_runs=frozenset({"run0"}))) is None
+    assert decide(HELD, Evidence().with_death("run0")) is None
 
 
 def test_holder_whose_value_a_stranger_wrote_is_left_alone() -> None:

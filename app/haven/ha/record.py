@@ -24,6 +24,8 @@ class LockRecord:
     `owes_wait` says that the lease before this holder's was not provably over when the
     lock was taken, so that whoever replaces this holder early inherits the wait.
     `released` says that the holder freed the lock itself and answers no more.
+    `generation` counts how often this run has resigned: a resignation speaks of all that
+    it offered up to then, and of nothing that it made afterwards.
     """
 
     node: str
@@ -36,6 +38,7 @@ class LockRecord:
     road: Road
     owes_wait: bool = False
     released: bool = False
+    generation: int = 0
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
@@ -54,5 +57,5 @@ class LockRecord:
 
 def _well_typed(record: LockRecord, name: str) -> bool:
     """Tell whether a field read from outside has its declared kind."""
-    expected = bool if name in {"owes_wait", "released"} else str
-    return isinstance(getattr(record, name), expected)
+    kinds: dict[str, type] = {"owes_wait": bool, "released": bool, "generation": int}
+    return type(getattr(record, name)) is kinds.get(name, Road if name == "road" else str)

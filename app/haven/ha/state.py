@@ -1,12 +1,17 @@
-"""The protocol's vocabulary: a node's state, what happens to it, what it wants done."""
+"""What one unsealed node knows: its sessions, the lock, its tenure, what is under way."""
 
+import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from haven.ha.lease import Lease, PassChain
 from haven.ha.record import LockRecord, Road
-from haven.ha.takeover import CreateLock, Evidence, ReplaceHolder, SeenLock, TakeFree
+from haven.ha.takeover import Evidence, SeenLock
 from haven.ha.timing import Timing
+
+OFFERED = 64
+"""How many offered sessions are remembered. What the protocol itself puts in the lock names its run, so this
+only matters where an operator overwrote the value; and a session that is 64 offers old has had no pass for
+64 registrations, far longer than Consul keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,56 +26,137 @@ class OwnSession:
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """A term as holder: the session that fences its writes and the lease that lets it answer."""
+    """A term as holder: the session that fences its writes and the lease that lets it answer.
+
+    `reign` is the first of the terms that followed each other by refences only: while it
+    stays, nobody else can have held the lock. `proved` is when the last answered call was
+    sent that showed the lock under this session. `moving_to` is the session that a refence
+    was sent for: from then on the lease is capped and never extended (ADR 3).
+    """
 
     session: str
     term: int
+    reign: int
     road: Road
     lease: Lease
     answers_from: float
+    proved: float
     ready: bool = False
-
-
-class Purpose(StrEnum):
-    """Why a lock transaction was sent."""
-
-    TAKE = "take"
-    REFENCE = "refence"
-    LEAVE = "leave"
+    moving_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """A lock transaction in flight; its lease can only count from the pass before it was sent."""
+class Take:
+    """A standby's move: `road` and `wait` (seconds after the reply) begin a new reign."""
 
-    number: int
-    purpose: Purpose
-    target: OwnSession
     road: Road
     wait: float
 
 
 @dataclass(frozen=True, slots=True)
+class Refence:
+    """The holder's move to its spare session: the reign goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveAway:
+    """The move of a node whose term is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A lock transaction in flight; its lease counts from the target's last pass before it was sent."""
+
+    number: int
+    purpose: Take | Refence | GiveAway
+    target: OwnSession
+    record: LockRecord
+    index: int
+    sent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Yielding:
+    """A holder's wish to give the lock away, to this standby if there is one."""
+
+    successor: LockRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A lock that this node is giving away from its session, until a read shows that it is gone."""
+
+    old: OwnSession
+    record: LockRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A session that Consul would not lock, though its condition held at this index: it is dead."""
+
+    session: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The calls that failed since Consul last answered anything, and when the first of them did."""
+
+    since: float = math.inf
+    channels: frozenset[str] = frozenset()
+
+    def with_failure(self, channel: str, now: float) -> "Silence":
+        """Return the silence after another call went unanswered."""
+        return Silence(min(self.since, now), self.channels | {channel})
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """All that one unsealed node knows; `offered` are all sessions it ever put to the lock."""
+    """All that one unsealed node knows of itself and of the lock.
+
+    `run` is new for each unsealing: peers take the end of a run for the end of all its
+    sessions. `generation` grows with each resignation. `seen` is when the lock was last
+    learnt of; `asked` and `checked` are when the catalog's critical checks were last asked
+    for, and last asked for with an answer. `abandoned` sessions wait for a moment in which
+    Consul has a leader to be ended. No lock transaction is sent before `retry_at`, none
+    that takes the lock before `compete_at`.
+    """
 
     node: str
     run: str
     api_address: str
     cluster_address: str
     timing: Timing
+    generation: int = 0
     main: OwnSession | None = None
     spare: OwnSession | None = None
+    registrations: int = 0
+    registering: int = 0
+    abandoned: tuple[OwnSession, ...] = ()
     lock: SeenLock | None = None
+    seen: float = -math.inf
     evidence: Evidence = field(default_factory=Evidence)
+    asked: float = -math.inf
+    checked: float = -math.inf
     tenure: Tenure | None = None
     doubt: bool = False
     move: Move | None = None
     moves: int = 0
-    offered: frozenset[str] = frozenset()
+    failures: int = 0
+    retry_at: float = -math.inf
+    refusal: Refusal | None = None
+    offered: tuple[str, ...] = ()
+    yielding: Yielding | None = None
+    leaving: Leaving | None = None
+    compete_at: float = -math.inf
+    silence: Silence = field(default_factory=Silence)
+
+    def sessions(self) -> tuple[OwnSession, ...]:
+        """Return the sessions that this node keeps alive."""
+        return tuple(session for session in (self.main, self.spare) if session)
 
     def owns(self, lock: SeenLock) -> bool:
-        """Tell whether the lock is held by a session of this process, current or given up."""
+        """Tell whether the lock is held by a session of this run, current or given up."""
         record = lock.record
         named = record is not None and record.session == lock.session and record.run == self.run
         return lock.session != "" and (lock.session in self.offered or named)
@@ -84,155 +170,17 @@ class State:
         """Tell whether this node may hand a write to storage now, under its tenure's session."""
         return self.may_read(now) and not self.doubt
 
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """It is time for a heartbeat."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionMade:
-    """A session was registered, its check passing, by a call sent when its chain starts."""
-
-    session: OwnSession
-
-
-@dataclass(frozen=True, slots=True)
-class PassAnswered:
-    """A pass was answered now."""
-
-    session: str
-    sent: float
-
-
-@dataclass(frozen=True, slots=True)
-class LockRead:
-    """A `consistent` read of the lock was answered now."""
-
-    sent: float
-    index: int
-    session: str
-    record: LockRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class MoveCommitted:
-    """A lock transaction committed with this term."""
-
-    number: int
-    term: int
-
-
-@dataclass(frozen=True, slots=True)
-class MoveRefused:
-    """A lock transaction was surely not applied."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class MoveUnknown:
-    """A lock transaction may or may not have been applied."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceSeen:
-    """All that is known of other runs and of critical checks has changed."""
-
-    evidence: Evidence
-
-
-@dataclass(frozen=True, slots=True)
-class DoubtRaised:
-    """A write's outcome is unknown, was fenced, or the agent does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Give the lock up: nothing is admitted any more and what ran is drained.
-
-    `successor` is the record of a connected, unsealed standby's main session, or None.
-    """
-
-    successor: LockRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The node has loaded what it needs to serve in this term."""
-
-    term: int
-
-
-Event = (
-    Beat
-    | SessionMade
-    | PassAnswered
-    | LockRead
-    | MoveCommitted
-    | MoveRefused
-    | MoveUnknown
-    | EvidenceSeen
-    | DoubtRaised
-    | Leave
-    | Prepared
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SendPass:
-    """Pass the check of this session."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReadLock:
-    """Read the lock with `consistent`."""
-
-
-@dataclass(frozen=True, slots=True)
-class MakeSession:
-    """Register a check and a session through an agent other than `apart_from`'s; Consul has a leader."""
-
-    apart_from: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SendMove:
-    """Send a conditional lock transaction that puts this record and session in place."""
-
-    number: int
-    condition: CreateLock | ReplaceHolder | TakeFree
-    record: LockRecord
-
-
-@dataclass(frozen=True, slots=True)
-class SendLeave:
-    """Unlock under `old`, leaving this record; lock its session too unless it says `released`."""
-
-    number: int
-    old: str
-    record: LockRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Prepare:
-    """Load what a holder needs; answer nothing yet."""
-
-    term: int
-
-
-@dataclass(frozen=True, slots=True)
-class SettleWrites:
-    """Read the keys of unknown writes: nothing sent under an older session can be applied any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retire:
-    """Drop caches and park what waits: this node is a standby now."""
-
-
-Action = SendPass | ReadLock | MakeSession | SendMove | SendLeave | Prepare | SettleWrites | Retire
+    def record(self, session: OwnSession, road: Road, owes_wait: bool) -> LockRecord:
+        """Return the lock's value for this session of this node."""
+        return LockRecord(
+            node=self.node,
+            run=self.run,
+            session=session.id,
+            check_id=session.check_id,
+            check_node=session.check_node,
+            api_address=self.api_address,
+            cluster_address=self.cluster_address,
+            road=road,
+            owes_wait=owes_wait,
+            generation=self.generation,
+        )

@@ -4,13 +4,17 @@ One pure decision over what was seen. Only evidence that the old lease is *over*
 the successor answer at once; in every other case it waits a full check TTL.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haven.ha.record import LockRecord, Road
 from haven.ha.timing import Timing
 
 TTL_EXPIRED = "TTL expired"
 """What Consul writes as the output of a check that ran out, and no operator or restart does."""
+
+REMEMBERED = 64
+"""How many dead and resigned runs are remembered. Evidence only ever permits a faster road:
+to forget some costs a successor time, never safety, so the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +26,38 @@ class SeenLock:
     record: LockRecord | None = None
     first_seen: float = 0.0
     """When this node first saw this holder or its loss, in protocol seconds, after the reply."""
+    deleted: bool = False
+    """Whether the key existed before: an operator deleted it, and its holder may still answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of the runs and checks of holders.
 
-    `dead_runs`: their liveness connection ended and a reconnect was refused, or found
-    another run; a timeout is no such evidence. `resigned_runs`: they said that they
-    will never answer again under any session they had. `critical_checks`: the output
-    of each check that the catalog shows as critical.
+    `dead`: runs whose liveness connection ended and where a reconnect was refused, or found
+    another run; a timeout is no such evidence. `resigned`: runs with the last generation of
+    theirs that said it will never answer again. `critical_checks`: the output of each check
+    that the catalog shows as critical.
     """
 
-    dead_runs: frozenset[str] = frozenset()
-    resigned_runs: frozenset[str] = frozenset()
+    dead: tuple[str, ...] = ()
+    resigned: tuple[tuple[str, int], ...] = ()
     critical_checks: tuple[tuple[str, str], ...] = ()
+
+    def with_death(self, run: str) -> "Evidence":
+        """Return the evidence after a run has ended."""
+        others = tuple(known for known in self.dead if known != run)
+        return replace(self, dead=(*others, run)[-REMEMBERED:])
+
+    def with_resignation(self, run: str, generation: int) -> "Evidence":
+        """Return the evidence after a run resigned all that it offered up to this generation."""
+        latest = max([generation, *(known for name, known in self.resigned if name == run)])
+        others = tuple(known for known in self.resigned if known[0] != run)
+        return replace(self, resigned=(*others, (run, latest))[-REMEMBERED:])
+
+    def resigned_from(self, record: LockRecord) -> bool:
+        """Tell whether the recorded holder said that it answers no more."""
+        return any(run == record.run and record.generation <= latest for run, latest in self.resigned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,37 +93,39 @@ class Attempt:
         return self.wait > 0
 
 
-def attempt(lock: SeenLock, evidence: Evidence, now: float, timing: Timing) -> Attempt | None:
-    """Return how to take the lock now, or None while its holder may be alive."""
+def attempt(lock: SeenLock, evidence: Evidence, run: str, now: float, timing: Timing) -> Attempt | None:
+    """Return how the node whose run this is may take the lock now, or None while its holder may be alive."""
+    if lock.index == 0 and lock.deleted:
+        return Attempt(CreateLock(), Road.OTHER, timing.check_ttl)
     if lock.index == 0:
         return Attempt(CreateLock(), Road.FIRST, 0.0)
-    road = _proof(lock, evidence)
+    road = _proof(lock, evidence, run)
     if lock.session:
         if road not in {Road.DEATH, Road.RESIGN}:
             return None
-        return Attempt(ReplaceHolder(lock.session), road, _inherited_wait(lock, now, timing))
+        return Attempt(ReplaceHolder(lock.session), road, inherited_wait(lock, now, timing))
     if road is None:
         return Attempt(TakeFree(lock.index), Road.OTHER, timing.check_ttl)
-    return Attempt(TakeFree(lock.index), road, _inherited_wait(lock, now, timing))
+    return Attempt(TakeFree(lock.index), road, inherited_wait(lock, now, timing))
 
 
-def _proof(lock: SeenLock, evidence: Evidence) -> Road | None:
+def _proof(lock: SeenLock, evidence: Evidence, run: str) -> Road | None:
     """Return the road whose evidence shows that the recorded holder answers no more."""
     record = lock.record
     if record is None or (lock.session and lock.session != record.session):
         return None
-    if record.run in evidence.dead_runs:
+    if record.run in evidence.dead:
         return Road.DEATH
-    if record.run in evidence.resigned_runs:
+    if evidence.resigned_from(record):
         return Road.RESIGN
-    if record.released and not lock.session:
+    if lock.session:
+        return None
+    if record.released or record.run == run:  # a free lock that was last this node's own: it is no holder now
         return Road.RELEASE
-    if (record.check_id, TTL_EXPIRED) in evidence.critical_checks and not lock.session:
-        return Road.EXPIRY
-    return None
+    return Road.EXPIRY if (record.check_id, TTL_EXPIRED) in evidence.critical_checks else None
 
 
-def _inherited_wait(lock: SeenLock, now: float, timing: Timing) -> float:
+def inherited_wait(lock: SeenLock, now: float, timing: Timing) -> float:
     """Return what is left of a wait that the holder owed: nobody else has waited it out."""
     if lock.record is None or not lock.record.owes_wait:
         return 0.0

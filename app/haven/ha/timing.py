@@ -19,9 +19,11 @@ class Timing:
     """Time between two passes."""
     call_deadline: float = 0.4
     """How long one Consul call may take before the session counts as in doubt."""
+    retreat: float = 1.0
+    """How long a node that gave the lock up without a successor leaves it to others."""
 
     def __post_init__(self) -> None:
-        for name in ("check_ttl", "margin", "beat", "call_deadline"):
+        for name in ("check_ttl", "margin", "beat", "call_deadline", "retreat"):
             if getattr(self, name) <= 0:
                 raise UnsafeTiming(f"{name} > 0 is required, got {getattr(self, name)}")
         if self.margin >= self.check_ttl / 2:
