@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -85,7 +86,7 @@ class Keyring:
         """Make the keyring of a new cluster; `now` in seconds since the epoch."""
         return cls(new_key(), {1: TermKey(1, new_key(), now)})
 
-    @property
+    @cached_property
     def active(self) -> TermKey:
         """Return the key that encrypts."""
         return self.keys[max(self.keys)]

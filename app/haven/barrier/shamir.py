@@ -53,12 +53,14 @@ def _divide(left: int, right: int) -> int:
     return _POWERS[_LOGARITHMS[left] + 255 - _LOGARITHMS[right]]
 
 
-def _evaluate(coefficients: bytes, x: int) -> int:
-    """Return the value at `x` by Horner's rule; the constant comes first."""
-    value = 0
-    for coefficient in reversed(coefficients):
-        value = _multiply(value, x) ^ coefficient
-    return value
+def _times(constant: int) -> bytes:
+    """Return the table that multiplies every byte of a string by `constant`, for `bytes.translate`."""
+    return bytes(_multiply(constant, value) for value in range(256))
+
+
+def _add(left: bytes, right: bytes) -> bytes:
+    """Add byte by byte, which is xor in this field."""
+    return (int.from_bytes(left) ^ int.from_bytes(right)).to_bytes(len(left))
 
 
 def split(secret: bytes, shares: int, threshold: int) -> list[bytes]:
@@ -67,13 +69,18 @@ def split(secret: bytes, shares: int, threshold: int) -> list[bytes]:
         raise ShareError("needs 2 <= threshold <= shares <= 255")
     if not secret:
         raise ShareError("cannot split an empty secret")
+    # Row k holds the coefficients of x^k, one for each byte of the secret.
+    rows = [secret, *(secrets.token_bytes(len(secret)) for _ in range(threshold - 1))]
     xs = secrets.SystemRandom().sample(range(1, MAX_SHARES + 1), shares)
-    parts = [bytearray() for _ in xs]
-    for byte in secret:
-        coefficients = bytes([byte]) + secrets.token_bytes(threshold - 1)
-        for x, part in zip(xs, parts, strict=True):
-            part.append(_evaluate(coefficients, x))
-    return [bytes(part) + bytes([x]) for x, part in zip(xs, parts, strict=True)]
+    return [_evaluate(rows, x) + bytes([x]) for x in xs]
+
+
+def _evaluate(rows: Sequence[bytes], x: int) -> bytes:
+    """Return the values of all polynomials at `x`, by Horner's rule."""
+    times_x, values = _times(x), bytes(len(rows[0]))
+    for row in reversed(rows):
+        values = _add(values.translate(times_x), row)
+    return values
 
 
 def combine(parts: Sequence[bytes]) -> bytes:
@@ -88,16 +95,14 @@ def combine(parts: Sequence[bytes]) -> bytes:
     xs = [part[-1] for part in parts]
     if 0 in xs or len(set(xs)) != len(xs):
         raise ShareError("duplicate part detected")
-    weights = [_weight(x, xs) for x in xs]
-    secret = bytearray(length - OVERHEAD)
-    for part, weight in zip(parts, weights, strict=True):
-        for index in range(length - OVERHEAD):
-            secret[index] ^= _multiply(part[index], weight)
-    return bytes(secret)
+    secret = bytes(length - OVERHEAD)
+    for part in parts:
+        secret = _add(secret, part[:-OVERHEAD].translate(_times(_weight(part[-1], xs))))
+    return secret
 
 
 def _weight(x: int, xs: Sequence[int]) -> int:
-    """Return Lagrange's basis polynomial of `x` at zero; subtraction is xor in this field."""
+    """Return Lagrange's basis polynomial of `x` at zero; subtraction is addition in this field."""
     weight = 1
     for other in xs:
         if other != x:

@@ -128,7 +128,7 @@ class Core:
                 raise RequestError(400, "vault is unsealed")
             self._shares.reset()
             return
-        key = decode_key(body)
+        key = decode_key(body, ", or 'reset' set to true")
         if body.get("migrate"):
             raise RequestError(500, "can't perform a seal migration, no migration seal found")
         async with self._lock:

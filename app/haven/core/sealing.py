@@ -92,11 +92,11 @@ def encoded(shares: list[bytes]) -> dict[str, list[str]]:
     }
 
 
-def decode_key(body: Mapping[str, Any]) -> bytes:
-    """Read the share in `key`, hex or base64, and check its length; raises `RequestError`."""
+def decode_key(body: Mapping[str, Any], otherwise: str = "") -> bytes:
+    """Read the share in `key`, hex or base64; raises `RequestError`, whose text says what else will do."""
     text = body.get("key")
     if not isinstance(text, str) or not text:
-        raise RequestError(400, "'key' must be specified in request body as JSON")
+        raise RequestError(400, f"'key' must be specified in request body as JSON{otherwise}")
     key = _hex(text)
     if key is None or not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
         try:
