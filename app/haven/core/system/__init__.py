@@ -1,0 +1,1 @@
+"""The mount `sys/`: mounts, policies, capabilities and what the user interface asks."""
