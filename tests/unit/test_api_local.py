@@ -206,8 +206,11 @@ async def test_init_passes_a_refusal_on() -> None:
         b'{"secret_shares":"5"}',
         b'{"secret_shares":true}',
         b'{"secret_shares":5.0}',
-    ]
-    + [b'{"pgp_keys":[1]}', b'{"pgp_keys":"x"}', b"\xff", b"{} {}"],
+        b'{"pgp_keys":[1]}',
+        b'{"pgp_keys":"x"}',
+        b"\xff",
+        b"{} {}",
+    ],
 )
 async def test_init_refuses_a_malformed_body(body: bytes) -> None:
     node = FakeNode(Role.UNINITIALISED)

@@ -9,6 +9,7 @@ from haven.errors import RequestError
 from haven.ha.forwarding import RawRequest
 
 PREFIX = "/v1/"
+STEP_DOWN = "sys/step-down"
 VERBS: Mapping[str, Verb] = {
     "GET": Verb.READ,
     "LIST": Verb.LIST,
@@ -49,6 +50,8 @@ def logical(raw: RawRequest) -> Request:
     if UNSEAL_KEY_ROUTE.fullmatch(path):
         return _unseal_key_request(raw, path, query)
     verb = _verb(raw, query)
+    if path == STEP_DOWN and verb is not Verb.UPDATE:
+        raise RequestError(405)
     if verb is Verb.LIST and not path.endswith("/"):
         path += "/"
     data = {}

@@ -6,12 +6,11 @@ from haven.api import requests, responses
 from haven.api.admission import Admission
 from haven.api.errors import translate
 from haven.api.ports import Node
-from haven.core.logical import Request, Response, Verb
-from haven.errors import NotActive, NotApplied, OutcomeUnknown, RequestError, Unavailable, ValueTooLarge
+from haven.core.logical import Request, Response
+from haven.errors import NotActive, NotApplied, OutcomeUnknown, Unavailable, ValueTooLarge
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.tasks import TaskSet
 
-STEP_DOWN = "sys/step-down"
 UNSETTLED = (NotActive, NotApplied, Unavailable, OutcomeUnknown)
 """What the gate decides on; every other error is an answer."""
 
@@ -31,7 +30,7 @@ class Service:
         """Run the request here; raises one of `UNSETTLED` where it got no answer."""
         try:
             request = requests.logical(raw)
-            if request.path == STEP_DOWN:
+            if request.path == requests.STEP_DOWN:
                 response = await self._step_down(request)
             else:
                 response = await self._run(raw, request)
@@ -50,7 +49,5 @@ class Service:
 
     async def _step_down(self, request: Request) -> Response | None:
         """Hand over; outside the admission, which the hand-over itself drains."""
-        if request.verb is not Verb.UPDATE:
-            raise RequestError(405)
         await self._operations.shield(self._node.step_down(request.token))
         return None
