@@ -4,8 +4,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 
+# Print each argument on a line of its own.
 say() {
-    printf '%s\n' "$*"
+    printf '%s\n' "$@"
 }
 
 # End with one line that says what is wrong and what to do.
@@ -58,6 +59,12 @@ compose() {
 
 # Print the id of this project's container of a service, running or not.
 container() {
-    docker ps -aq --latest --filter "label=com.docker.compose.project=$project" \
-        --filter "label=com.docker.compose.service=$1"
+    docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
+        --filter "label=com.docker.compose.service=$1" | head -n 1
+}
+
+# Print the id of this project's container of a service if it runs.
+running() {
+    docker ps --quiet --filter "label=com.docker.compose.project=$project" \
+        --filter "label=com.docker.compose.service=$1" --filter status=running | head -n 1
 }
