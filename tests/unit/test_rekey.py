@@ -313,3 +313,47 @@ async def test_static_without_recovery_keys_cannot_rekey() -> None:
     await core.initialize({})
     with pytest.raises(RequestError, match="made without them"):
         core.rekey(TermStore(storage)).start({})
+
+
+async def test_recovery_shares_are_renewed_and_the_root_key_stays() -> None:
+    storage = MemoryStorage()
+    core = static_node(storage)
+    old = (await core.initialize({"recovery_shares": 3, "recovery_threshold": 2}))["recovery_keys"]
+    store = TermStore(storage)
+    root, rekey = bytes(core.barrier.keyring.root), core.recovery_rekey(store)
+    assert rekey
+    rekey.start({**WANTED, "require_verification": True})
+    new = (await offer(rekey, old[:2]))["keys"]
+    assert store.commits == []
+    assert (await verify(rekey, new[:3]))["complete"]
+    assert bytes(core.barrier.keyring.root) == root
+    standby = static_node(storage)
+    await standby.auto_unseal()
+    assert (standby.seal_status().threshold, standby.seal_status().shares) == (3, 5)
+    rekey = standby.rekey(store)
+    rekey.start({})
+    with pytest.raises(RequestError, match="root key verification failed"):
+        await offer(rekey, [*old[:2], old[2]])
+    assert (await offer(rekey, new[1:4]))["complete"]
+
+
+async def test_a_refused_recovery_rekey_leaves_the_old_shares() -> None:
+    storage = MemoryStorage()
+    core = static_node(storage)
+    old = (await core.initialize({"recovery_shares": 3, "recovery_threshold": 2}))["recovery_keys"]
+    store = TermStore(storage)
+    rekey = core.recovery_rekey(store)
+    assert rekey
+    with pytest.raises(RequestError, match="no recovery rekey in progress"):
+        await rekey.update({"key": old[0], "nonce": ""})
+    rekey.start(WANTED)
+    store.fault = "refused"
+    with pytest.raises(NotApplied):
+        await offer(rekey, old[:2])
+    assert core.seal_status().threshold == 2
+    assert (await offer(rekey, old[1:]))["complete"]
+
+
+async def test_shamir_has_no_recovery_key() -> None:
+    storage, core, _ = await fresh()
+    assert core.recovery_rekey(TermStore(storage)) is None

@@ -23,6 +23,7 @@ from haven.core import layout
 from haven.core.generate_root import CreateRootToken, GenerateRoot
 from haven.core.initialize import ALREADY, InitialEntries, parse, prepare, store
 from haven.core.rekey import Rekey
+from haven.core.rekey_target import BarrierTarget, RecoveryTarget
 from haven.core.rotation import Rotation
 from haven.core.sealing import Quorum, Seal, SealState, check_length, decode_key
 from haven.errors import DecryptionFailed, HavenError, RequestError, Sealed
@@ -227,7 +228,14 @@ class Core:
 
     def rekey(self, term_store: Store) -> Rekey:
         """Return `sys/rekey` for one term; its progress ends with it."""
-        return Rekey(self.barrier, self._seal, term_store)
+        target = BarrierTarget(self.barrier, self._seal, term_store)
+        return Rekey(target, self._seal, term_store)
+
+    def recovery_rekey(self, term_store: Store) -> Rekey | None:
+        """Return `sys/rekey-recovery-key` for one term; None with a seal that has no recovery key."""
+        if not self._seal.static:
+            return None
+        return Rekey(RecoveryTarget(self._seal, term_store), self._seal, term_store)
 
     def generate_root(self, term_store: Store, create: CreateRootToken) -> GenerateRoot:
         """Return `sys/generate-root` for one term; its progress ends with it."""

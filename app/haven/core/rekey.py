@@ -11,23 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from haven.barrier.barrier import Barrier, KeyChange, Store
-from haven.barrier.keyring import Keyring, new_key
-from haven.barrier.seals import SealType, same_key, wrap
+from haven.barrier.barrier import Store
+from haven.barrier.keyring import new_key
+from haven.barrier.seals import SealType, same_key
 from haven.barrier.shamir import ShareError
-from haven.core import layout
-from haven.core.sealing import (
-    Quorum,
-    Seal,
-    ShareRecord,
-    check_length,
-    decode_key,
-    encoded,
-    integer,
-    split,
-)
+from haven.core.rekey_target import Target
+from haven.core.sealing import Quorum, Seal, ShareRecord, check_length, decode_key, encoded, integer
 from haven.errors import RequestError
-from haven.storage.base import Operation, Put
 
 log = logging.getLogger("haven.core.rekey")
 
@@ -44,10 +34,10 @@ class _Attempt:
 
 
 class Rekey:
-    """Changes the seal's key under one term of authority; one rekey at a time."""
+    """Renews one target under one term of authority; one rekey at a time."""
 
-    def __init__(self, barrier: Barrier, seal: Seal, store: Store) -> None:
-        self._barrier = barrier
+    def __init__(self, target: Target, seal: Seal, store: Store) -> None:
+        self._target = target
         self._seal = seal
         self._store = store
         self._attempt: _Attempt | None = None
@@ -76,6 +66,8 @@ class Rekey:
         record, verify = self._wanted(body)
         if self._attempt is not None:
             raise RequestError(400, "rekey already in progress")
+        if not self._seal.required:
+            raise RequestError(400, "rekeying needs recovery keys, and this cluster was made without them")
         self._attempt = _Attempt(record, verify)
         self._attempt.offered.start()
         log.info("rekey started shares=%d threshold=%d verify=%s", record.shares, record.threshold, verify)
@@ -93,25 +85,8 @@ class Rekey:
             raise RequestError(400, "incorrect number of PGP keys for rekey")
         if pgp_keys:
             raise RequestError(400, "PGP keys are not supported by this server")
-        if self._seal.static:
-            return self._wanted_static(verify)
         record = ShareRecord(SealType.SHAMIR, shares, integer(body, "secret_threshold"))
-        if record.threshold > record.shares:
-            raise RequestError(400, "provided threshold greater than the total shares")
-        problem = record.problem()
-        if problem:
-            raise RequestError(400, f"invalid rekey seal configuration: {problem}")
-        return record, verify
-
-    def _wanted_static(self, verify: bool) -> tuple[ShareRecord, bool]:
-        if verify:
-            raise RequestError(
-                400,
-                "requiring verification not supported when rekeying the barrier key with recovery keys",
-            )
-        if not self._seal.required:
-            raise RequestError(400, "rekeying needs recovery keys, and this cluster was made without them")
-        return ShareRecord(SealType.STATIC, 1, 1), False
+        return self._target.wanted(record, verify), verify
 
     def cancel(self, nonce: str = "") -> None:
         """End the rekey; a nonce is optional, as in Vault, but a wrong one is refused."""
@@ -141,7 +116,7 @@ class Rekey:
     def _accepting(self, body: Mapping[str, Any], key: bytes) -> _Attempt:
         attempt = self._attempt
         if attempt is None:
-            raise RequestError(400, "no barrier rekey in progress")
+            raise RequestError(400, f"no {self._target.name} rekey in progress")
         if attempt.pending is not None:
             raise RequestError(
                 400,
@@ -156,7 +131,7 @@ class Rekey:
     async def _authorised(self, attempt: _Attempt) -> dict[str, Any]:
         """Make the new shares; install them at once unless they are to be verified first."""
         key = bytes(new_key())
-        shares = [] if self._seal.static else split(key, attempt.record)
+        shares = self._target.shares(key, attempt.record)
         answer: dict[str, Any] = {
             "nonce": attempt.offered.nonce,
             "complete": True,
@@ -227,25 +202,13 @@ class Rekey:
         return True
 
     async def _install(self, attempt: _Attempt, key: bytes) -> None:
-        """Commit the new root key, what opens it, and the new record: all of it or nothing."""
-        wrapping = self._seal.configuration.key if self._seal.static else key
-
-        def alter(keyring: Keyring) -> KeyChange:
-            renewed = keyring.with_root(new_key())
-            unseal_keys = wrap(wrapping, layout.UNSEAL_KEYS, bytes(renewed.root))
-            operations: list[Operation] = [Put(layout.UNSEAL_KEYS, unseal_keys)]
-            if not self._seal.static:
-                operations += [
-                    Put(layout.SHAMIR_KEK, renewed.encrypt(layout.SHAMIR_KEK, key)),
-                    Put(layout.SEAL_CONFIG, attempt.record.encode()),
-                ]
-            return KeyChange(renewed, operations)
-
-        await self._barrier.change(self._store, alter)
-        self._seal.record = attempt.record
+        record = attempt.record
+        await self._target.install(key, record)
         if self._attempt is attempt:
             self._attempt = None
-        log.info("rekeyed shares=%d threshold=%d", attempt.record.shares, attempt.record.threshold)
+        log.info(
+            "rekeyed target=%s shares=%d threshold=%d", self._target.name, record.shares, record.threshold
+        )
 
 
 def _check_nonce(body: Mapping[str, Any], quorum: Quorum, operation: str) -> None:
