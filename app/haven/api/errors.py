@@ -52,6 +52,7 @@ def translate(error: Exception) -> RawResponse:
         case Unavailable():
             return replies.errors(503, [UNAVAILABLE], RETRY)
         case OutcomeUnknown():
+            log.warning("outcome unknown told=502")
             return replies.errors(502, [UNKNOWN])
     log.error("request failed error=%s at=%s", type(error).__name__, _location(error.__traceback__))
     return replies.errors(500, [INTERNAL])

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 from haven.errors import RequestError
 
 BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F))
 MAX_FIELDS = 200
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
@@ -16,7 +17,7 @@ FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 def target_of(raw_path: bytes, query: bytes) -> str:
     """Join a raw path and query to one string of ASCII; bytes beyond it become escapes."""
     whole = raw_path + b"?" + query if query else raw_path
-    return quote(whole, safe="".join(chr(code) for code in range(0x21, 0x7F)))
+    return quote(whole, safe=VISIBLE)
 
 
 def split(target: str) -> tuple[str, str]:
