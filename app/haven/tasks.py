@@ -52,8 +52,8 @@ class TaskSet:
         return not pending
 
     async def stop(self) -> None:
-        """Cancel the background tasks and wait until they have ended."""
-        tasks = list(self._background)
+        """Cancel the background tasks and wait until they have ended; the caller may be one of them."""
+        tasks = self._background - {asyncio.current_task()}
         self._background.clear()
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What the process asks of the kernel and of Python, once, in the worker (none of it outlives a fork)."""
+"""What the processes of a node ask of the kernel and of Python."""
 
 import ctypes
 import gc
@@ -16,16 +16,20 @@ SPARE_FILES = 200
 """Descriptors for everything but clients: Consul, peers, the metrics port, files."""
 
 
-def protect_memory() -> None:
-    """Keep keys out of core dumps, other processes' reach and, where allowed, the swap."""
+def forbid_dumps() -> None:
+    """Keep keys and the environment out of core dumps and other processes' reach; a fork inherits it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         log.warning("process stays dumpable error=%s", os.strerror(ctypes.get_errno()))
+
+
+def lock_memory() -> None:
+    """Keep keys out of the swap where that is allowed; a fork does not inherit it."""
     if not _may_lock():
         # With a small limit a lock on future memory would make a later allocation fail.
         log.warning("memory not locked, keys may reach the swap hint=raise_the_memlock_ulimit")
         return
+    libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0:
         log.warning("memory not locked, keys may reach the swap error=%s", os.strerror(ctypes.get_errno()))
         return

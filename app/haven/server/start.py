@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.util import import_app
+from prometheus_client import disable_created_metrics
 
 from haven import logs
 from haven.config import Config, Invalid
+from haven.server import hardening
 from haven.server.guard import BodyGuard
 from haven.server.settings import SoleWorkerArbiter, settings
 
@@ -42,6 +44,9 @@ class NodeApplication(BaseApplication):  # type: ignore[misc]
 def serve(config: Config, target: str = TARGET, **changes: object) -> None:
     """Serve `target` until it ends by raising SystemExit; `changes` replace settings of gunicorn."""
     logs.configure(config.log_level, config.log_format)
+    hardening.forbid_dumps()
+    # A time of birth for each series would double a scrape, and nobody asks for it.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     # Falcon reads it when it is imported, which the worker does.
     os.environ[CUSTOM_METHODS] = "LIST"
     NodeApplication(config, target, changes).run()

@@ -42,7 +42,7 @@ class NodeWorker(ASGIWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Prepare the process, then serve until it is told to stop."""
-        hardening.protect_memory()
+        hardening.lock_memory()
         hardening.tune_interpreter()
         self.connection_limit = hardening.connection_limit(self.cfg.worker_connections)
         prime_parser()
