@@ -254,3 +254,18 @@ async def test_view_tells_a_forged_term_from_a_rotation() -> None:
     await store.commit([Put("a", b"\x00\x00\x00\x09" + active.encrypt("a", b"x")[4:])])
     with pytest.raises(DecryptionFailed):
         await BarrierView(active, store, "").get("a")
+
+
+async def test_a_node_sealed_while_recovering_stays_sealed() -> None:
+    store, active, standby = await two_nodes()
+    await active.change(store, rotation)
+    await active.change(store, renewal)
+    await store.commit([Delete(paths.upgrade(1))])
+
+    async def recover() -> Keyring:
+        standby.seal()
+        return active.keyring
+
+    with pytest.raises(Sealed):
+        await standby.follow(store.get, recover)
+    assert standby.sealed

@@ -250,3 +250,38 @@ async def test_a_standby_follows_and_static_recovers_what_it_missed() -> None:
     stored = active.barrier.encrypt("a", b"x")
     assert standby.barrier.decrypt("a", stored) == b"x"
     assert standby.link_key() == active.link_key()
+
+
+async def test_the_threshold_is_todays_after_a_rekey_by_another_node() -> None:
+    storage, active, keys = await fresh()
+    late = node(storage)
+    await late.initialized()
+    rekey = active.rekey(TermStore(storage))
+    nonce = rekey.start({"secret_shares": 3, "secret_threshold": 3})["nonce"]
+    for key in keys[:2]:
+        answer = await rekey.update({"key": key, "nonce": nonce})
+    for key in answer["keys"]:
+        await late.unseal({"key": key})
+    assert not late.sealed
+
+
+async def test_a_rekey_between_the_reads_of_unsealing_is_read_again() -> None:
+    storage = MemoryStorage()
+    active, late = static_node(storage), static_node(storage)
+    answer = await active.initialize({"recovery_shares": 1, "recovery_threshold": 1})
+    await late.initialized()
+    get, raced = storage.get, False
+
+    async def racing(key: str) -> bytes | None:
+        nonlocal raced
+        if key == layout.KEYRING and not raced:
+            raced = True
+            rekey = active.rekey(TermStore(storage))
+            nonce = rekey.start({})["nonce"]
+            await rekey.update({"key": answer["recovery_keys"][0], "nonce": nonce})
+        return await get(key)
+
+    storage.get = racing  # type: ignore[method-assign]
+    assert await late.auto_unseal()
+    assert raced
+    assert late.barrier.keyring.root == active.barrier.keyring.root
