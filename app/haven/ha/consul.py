@@ -5,26 +5,17 @@ Rests on these rules of Consul: a session ends with its check; a transaction is 
 Not promised: that a pass proves anything of the lock, for an agent cut off from the servers answers it too.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from haven.errors import Unavailable
+from haven.errors import OutcomeUnknown, Unavailable
 from haven.ha.coordinator import Condition, LockReading, MadeSession
+from haven.ha.lock_operations import LockOperation, Verb, leaving, taking
 from haven.ha.record import LockRecord
-from haven.ha.takeover import CreateLock, ReplaceHolder
 from haven.storage.consul_meter import ConsulMeter
 from haven.storage.consul_transaction import transact
 from haven.storage.consul_transport import ConsulAgent, ConsulApi, ConsulFailure, ConsulTransport
-from haven.storage.kv_operations import (
-    TxnOperation,
-    body_of,
-    check_index,
-    check_not_exists,
-    check_session,
-    lock,
-    modify_index,
-    unlock,
-)
+from haven.storage.kv_operations import TxnOperation, body_of, kv_operation, modify_index
 from haven.telemetry import Telemetry
 
 LOCK_KEY = "core/lock"
@@ -128,32 +119,25 @@ class ConsulCoordinator:
 
     async def move(self, condition: Condition, record: LockRecord) -> int:
         """Commit the lock transaction that puts `record` and its session in place; return the term."""
-        value = record.to_bytes()
-        taken = lock(self._lock, record.session, value)
-        if isinstance(condition, CreateLock):
-            return await self._commit("move", [check_not_exists(self._lock), taken], fenced=False)
-        if isinstance(condition, ReplaceHolder):
-            freed = [check_session(self._lock, condition.old), unlock(self._lock, condition.old, value)]
-            return await self._commit("move", [*freed, taken], fenced=True)
-        return await self._commit("move", [check_index(self._lock, condition.index), taken], fenced=False)
+        return await self._commit("move", taking(condition, record))
 
     async def leave(self, old: str, record: LockRecord) -> int:
         """Unlock under `old`, leave `record`; lock its session too unless it says `released`."""
-        value = record.to_bytes()
-        operations = [check_session(self._lock, old), unlock(self._lock, old, value)]
-        if not record.released:
-            operations.append(lock(self._lock, record.session, value))
-        return await self._commit("leave", operations, fenced=True)
+        return await self._commit("leave", leaving(old, record))
 
     async def close(self) -> None:
         """Do nothing: the connections are the storage's, which closes them."""
 
-    async def _commit(self, name: str, operations: list[TxnOperation], *, fenced: bool) -> int:
+    async def _commit(self, name: str, operations: Sequence[LockOperation]) -> int:
         """Send a lock transaction and return the index that it gave the lock."""
+        body = body_of([_encoded(self._lock, operation) for operation in operations])
+        fenced = operations[0].verb is Verb.CHECK_SESSION
         with self._meter.call(name):
-            return modify_index(
-                await transact(self._transport, body_of(operations), self._deadline, fenced=fenced)
-            )
+            answer = await transact(self._transport, body, self._deadline, fenced=fenced)
+            try:
+                return modify_index(answer)
+            except (LookupError, TypeError, ValueError) as error:
+                raise OutcomeUnknown("the transaction's answer names no index") from error
 
     async def _has_leader(self, agent: ConsulAgent) -> bool:
         """Tell whether the agent reaches a leader that has a majority."""
@@ -214,3 +198,14 @@ def _reading(entry: dict[str, Any] | None) -> LockReading:
         return LockReading(0, "", None)
     record = LockRecord.from_bytes(entry["Value"] or b"")
     return LockReading(entry["ModifyIndex"], entry.get("Session", ""), record)
+
+
+def _encoded(key: str, operation: LockOperation) -> TxnOperation:
+    """Write an operation on the lock as Consul takes it; `unlock` without a value would empty the key."""
+    value = operation.record.to_bytes() if operation.record else None
+    fields: dict[str, str | int] = {}
+    if operation.session:
+        fields["Session"] = operation.session
+    if operation.verb is Verb.CHECK_INDEX:
+        fields["Index"] = operation.index
+    return kv_operation(operation.verb, key, value, **fields)

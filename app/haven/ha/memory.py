@@ -140,16 +140,22 @@ class MemoryCoordinator:
         """Apply a lock transaction; raises `Fenced` or `NotApplied`."""
         term = self._service.transact(taking(condition, record))
         if term is None:
-            holder = self._service.entry().session
-            raise Fenced(holder) if isinstance(condition, ReplaceHolder) else NotApplied("condition not met")
+            raise self._refusal(condition.old if isinstance(condition, ReplaceHolder) else None)
         return term
 
     async def leave(self, old: str, record: LockRecord) -> int:
         """Free the lock, or give it away; raises `Fenced`."""
         term = self._service.transact(leaving(old, record))
         if term is None:
-            raise Fenced(self._service.entry().session)
+            raise self._refusal(old)
         return term
 
     async def close(self) -> None:
         """Close nothing."""
+
+    def _refusal(self, fence: str | None) -> NotApplied:
+        """Say as Consul does whether the fence failed, or what came after it."""
+        holder = self._service.entry().session
+        if fence is not None and holder != fence:
+            return Fenced(holder)
+        return NotApplied("condition not met")

@@ -4,6 +4,7 @@ The classes come from transactions sent while a leader was killed (docs/DESIGN.m
 that was never seen with an applied transaction; all others are unknown, whatever their text says.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from haven.errors import NotApplied, OutcomeUnknown
@@ -17,18 +18,28 @@ _NEVER_REACHED_A_LEADER = b"rpc error getting client"
 async def transact(
     transport: ConsulTransport, body: bytes, deadline: float, *, fenced: bool
 ) -> dict[str, Any]:
-    """Commit a transaction, encoded by `body_of`, through the best agent and return Consul's answer.
+    """Commit a transaction, encoded by `body_of`, and return Consul's answer.
 
-    `fenced` tells that operation 0 is the fence. Raises `Fenced`, another `NotApplied` or `OutcomeUnknown`,
-    at the latest after `deadline` seconds.
+    It goes to the best agent, and to the next one only where no connection could be made: so it is sent once.
+    `fenced` tells that operation 0 is the fence. Raises `Fenced`, another `NotApplied` or `OutcomeUnknown`;
+    `deadline` is in seconds, for each agent.
     """
     try:
-        answer = await transport.call(transport.agents()[0], lambda api: api.transact(body), deadline)
+        answer = await _send_once(transport, body, deadline)
     except ConsulFailure as failure:
         raise outcome_of(failure, fenced) from failure
     if not isinstance(answer, dict) or answer.get("Errors"):
         raise OutcomeUnknown("the transaction's answer is not Consul's")
     return answer
+
+
+async def _send_once(transport: ConsulTransport, body: bytes, deadline: float) -> Any:
+    """Send to the first agent to which a connection can be made."""
+    *others, last = transport.agents()
+    for agent in others:
+        with suppress(NotSent):
+            return await transport.call(agent, lambda api: api.transact(body), deadline)
+    return await transport.call(last, lambda api: api.transact(body), deadline)
 
 
 def outcome_of(failure: ConsulFailure, fenced: bool) -> NotApplied | OutcomeUnknown:

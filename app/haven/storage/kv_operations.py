@@ -23,39 +23,26 @@ MAX_BODY_BYTES = 512 * 1024
 _CURRENT_SESSION = re.compile(r'current session "([^"]*)"')
 
 
+def kv_operation(verb: str, key: str, value: bytes | None = None, **fields: Any) -> TxnOperation:
+    """Return an operation with the fields that its verb uses."""
+    if value is not None:
+        fields["Value"] = b64encode(value).decode()
+    return {"KV": {"Verb": verb, "Key": key, **fields}}
+
+
 def data_operation(prefix: str, operation: Operation) -> TxnOperation:
     """Translate one storage operation; `cas` with index 0 sets only what does not exist."""
     key = prefix + operation.key
     if isinstance(operation, Delete):
-        return _kv("delete", key)
+        return kv_operation("delete", key)
     if isinstance(operation, Put):
-        return _kv("set", key, operation.value)
-    return _kv("cas", key, operation.value, Index=0)
+        return kv_operation("set", key, operation.value)
+    return kv_operation("cas", key, operation.value, Index=0)
 
 
 def check_session(key: str, session: str) -> TxnOperation:
     """Refuse the transaction unless this session holds the key."""
-    return _kv("check-session", key, Session=session)
-
-
-def check_index(key: str, index: int) -> TxnOperation:
-    """Refuse the transaction unless the key's `ModifyIndex` is this one."""
-    return _kv("check-index", key, Index=index)
-
-
-def check_not_exists(key: str) -> TxnOperation:
-    """Refuse the transaction if the key exists."""
-    return _kv("check-not-exists", key)
-
-
-def lock(key: str, session: str, value: bytes) -> TxnOperation:
-    """Lock the key with the session and set its value."""
-    return _kv("lock", key, value, Session=session)
-
-
-def unlock(key: str, session: str, value: bytes) -> TxnOperation:
-    """Unlock the key and set its value: without one it would become empty."""
-    return _kv("unlock", key, value, Session=session)
+    return kv_operation("check-session", key, Session=session)
 
 
 def body_of(operations: Sequence[TxnOperation]) -> bytes:
@@ -90,9 +77,3 @@ def _failed_operations(body: bytes) -> dict[int, str]:
         return {int(error["OpIndex"]): str(error["What"]) for error in orjson.loads(body)["Errors"]}
     except (ValueError, KeyError, TypeError):
         return {}
-
-
-def _kv(verb: str, key: str, value: bytes | None = None, **fields: Any) -> TxnOperation:
-    if value is not None:
-        fields["Value"] = b64encode(value).decode()
-    return {"KV": {"Verb": verb, "Key": key, **fields}}
