@@ -49,7 +49,7 @@ class TermStore:
             raise OutcomeUnknown("reply lost by the test")
 
 
-def entries() -> tuple[str, list[tuple[str, bytes]]]:
+def entries(now: float) -> tuple[str, list[tuple[str, bytes]]]:
     return ROOT_TOKEN, [("sys/token/id/root", b"the root token's entry"), ("core/mounts", b"the mounts")]
 
 

@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 
 from haven.barrier import shamir
+from haven.barrier.seals import SealConfiguration
 from haven.core import layout
+from haven.core.bootstrap import initial_entries
+from haven.core.core import Core
+from haven.core.generate_root import OTP_LENGTH
 from haven.errors import NotApplied, OutcomeUnknown, RequestError, Unavailable
 from haven.storage.base import Fence, Operation
 from haven.storage.memory import MemoryStorage
-from support.key_cluster import ROOT_TOKEN, fresh, node, static_node, unsealed
+from support.key_cluster import ROOT_TOKEN, SetClock, fresh, node, static_node, unsealed
 
+CONSUL_OPERATIONS = 63
 BODY = {"secret_shares": 5, "secret_threshold": 3}
 
 
@@ -24,9 +29,11 @@ class Faulty(MemoryStorage):
         self.script = list(script)
         self.late: list[Sequence[Operation]] = []
         self.sent = 0
+        self.operations = 0
 
     async def commit(self, operations: Sequence[Operation], fence: Fence | None) -> None:
         self.sent += 1
+        self.operations = len(operations)
         step = self.script.pop(0) if self.script else "ok"
         if step == "late":
             self.late.append(operations)
@@ -242,3 +249,11 @@ async def refused(call: Callable[[dict[str, Any]], Any], body: dict[str, Any], t
     with pytest.raises(RequestError) as caught:
         await call(body)
     assert (caught.value.status, caught.value.errors) == (400, [text])
+
+
+async def test_what_a_new_cluster_begins_with_fits_a_root_token_and_one_commit_of_consul() -> None:
+    storage = Faulty([])
+    core = Core(storage, SealConfiguration.shamir(), SetClock(), initial_entries)
+    answer = await core.initialize(BODY)
+    assert len(answer["root_token"]) == OTP_LENGTH
+    assert storage.operations <= CONSUL_OPERATIONS

@@ -19,8 +19,8 @@ from haven.core.sealing import ShareRecord, encoded, integer, split
 from haven.errors import NotApplied, OutcomeUnknown, RequestError, StorageError
 from haven.storage.base import Operation, Put, PutIfAbsent, Storage
 
-InitialEntries = Callable[[], tuple[str, list[tuple[str, bytes]]]]
-"""Returns the root token, and the plaintext entries of a fresh cluster by storage path."""
+InitialEntries = Callable[[float], tuple[str, list[tuple[str, bytes]]]]
+"""Takes the time since the epoch; returns the root token, and the plaintext entries by storage path."""
 
 ALREADY = "Vault is already initialized"
 LINK_KEY_BYTES = 32
@@ -77,7 +77,7 @@ def parse(body: Mapping[str, Any], kind: SealType) -> InitRequest:
 def prepare(request: InitRequest, seal: SealConfiguration, now: float, entries: InitialEntries) -> NewCluster:
     """Make the keys and all writes of a new cluster; `now` in seconds since the epoch."""
     keyring = Keyring.fresh(now)
-    token, initial = entries()
+    token, initial = entries(now)
     plain = [*initial, *_identity()]
     answer: dict[str, Any] = {"keys": [], "keys_base64": [], "root_token": token}
     operations: list[Operation] = [Put(layout.SEAL_CONFIG, request.seal.encode())]
