@@ -39,13 +39,17 @@ log = logging.getLogger("haven.telemetry")
 
 ROLES = ("uninitialised", "sealed", "standby", "activating", "active")
 ROADS = ("first", "hand-over", "release", "resign", "death", "expiry", "other", "alone")
+LOSSES = ("lost", "lapsed", "resigned", "isolated", "step-down", "stopping", "sealed", "alone")
+FORWARDED = ("ok", "not_active", "unknown", "refused")
+REFENCED = ("committed", "refused", "unknown")
 TRANSITIONS = (
     ("uninitialised", "sealed", ("initialised",)),
     ("sealed", "standby", ("unsealed",)),
     ("standby", "activating", ROADS),
     ("activating", "active", ROADS),
-    ("activating", "standby", ("lost", "step-down", "stopping")),
-    ("active", "standby", ("lost", "step-down", "stopping")),
+    ("active", "activating", ("lapsed", *ROADS)),
+    ("activating", "standby", LOSSES),
+    ("active", "standby", LOSSES),
     ("standby", "sealed", ("sealed",)),
     ("activating", "sealed", ("sealed",)),
     ("active", "sealed", ("sealed",)),
@@ -205,6 +209,8 @@ class Telemetry:
         self._refence = self._histogram(
             "haven_refence_seconds", "Moves to the spare session.", SLOW, "outcome"
         )
+        for outcome in REFENCED:
+            self._refence.labels(outcome)
         self._heartbeat = self._histogram("haven_heartbeat_late_seconds", "Lateness of heartbeats.", FAST)
 
     def _define_requests(self) -> None:
@@ -212,6 +218,8 @@ class Telemetry:
             "haven_http_request_duration_seconds", "HTTP requests.", FAST, "method", "status"
         )
         self._forwarded = self._counter("haven_forwarded", "Requests sent on to the active node.", "outcome")
+        for outcome in FORWARDED:
+            self._forwarded.labels(outcome)
         self._parked = self._histogram(
             "haven_parked_wait_seconds", "Waits for an active node.", SLOW, "outcome"
         )

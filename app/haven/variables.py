@@ -49,7 +49,7 @@ VARIABLES = (
     ),
     Variable("HAVEN_PARKING_REQUESTS", "2000", "How many requests may wait at once."),
     Variable("HAVEN_PARKING_BYTES", "67108864", "How many bytes of bodies may wait at once."),
-    Variable("HAVEN_MAX_BODY", "1048576", "Largest request body in bytes; a larger one gets 413."),
+    Variable("HAVEN_MAX_BODY", "33554432", "Largest request body in bytes; a larger one gets 413."),
     Variable("HAVEN_MAX_CONNECTIONS", "4000", "Connections at once; one more gets 503 and is closed."),
     Variable(
         "HAVEN_TRUSTED_PROXIES", "127.0.0.1,::1", "Addresses or networks whose X-Forwarded-* headers count."

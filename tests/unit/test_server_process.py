@@ -33,25 +33,6 @@ def test_list_is_a_method(node: NodeProcess) -> None:
     assert node.ask("LIST", "/tiny") == (200, {"keys": ["a"]})
 
 
-def test_too_large_a_body_is_refused_before_it_is_read(node: NodeProcess) -> None:
-    with node.socket() as sock:
-        sock.sendall(b"PUT /tiny HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n")
-        response = http.client.HTTPResponse(sock)
-        response.begin()
-        assert (response.status, response.getheader("connection")) == (413, "close")
-
-
-def test_a_body_that_was_cut_off_never_reaches_the_application(node: NodeProcess) -> None:
-    with node.socket() as sock:
-        sock.sendall(b"PUT /tiny HTTP/1.1\r\nHost: h\r\nContent-Length: 77\r\n\r\n" + b"y" * 33)
-        sock.shutdown(socket.SHUT_WR)
-        while sock.recv(4096):
-            pass
-    node.ask("PUT", "/tiny", b"z" * 55)
-    assert "body 55" in node.diary
-    assert "body 33" not in node.diary
-
-
 def test_headers_that_do_not_end_are_cut_off(node: NodeProcess) -> None:
     with node.socket() as silent, node.socket() as slow:
         slow.sendall(b"GET /tiny HTTP/1.1\r\nHo")

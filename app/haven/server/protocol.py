@@ -11,8 +11,6 @@ log = logging.getLogger("haven.server")
 
 HEADER_SECONDS = 10.0
 """From the connection, or from a request's first byte, to the end of its headers."""
-BODY_SECONDS = 60.0
-"""From the end of the headers to the end of the body: a drip of bytes must end."""
 PIPELINE_BYTES = 1 << 20
 
 REFUSAL = b'{"errors":["too many connections"]}'
@@ -80,19 +78,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             self._end()
 
     def _on_headers_complete(self) -> bool:
-        """Give the body its time."""
+        """Stop the clock: the application has one of its own for the body."""
         self._partial = False
         self._never_end()
-        skip = super()._on_headers_complete()
-        request = self._current_request
-        if request.chunked or request.content_length:
-            self._end_in(BODY_SECONDS)
-        return bool(skip)
-
-    def _on_message_complete(self) -> None:
-        """Stop the body's clock."""
-        self._never_end()
-        super()._on_message_complete()
+        return bool(super()._on_headers_complete())
 
     def _end_in(self, seconds: float) -> None:
         self._never_end()

@@ -11,7 +11,6 @@ from prometheus_client import disable_created_metrics
 from haven import logs
 from haven.config import Config, Invalid
 from haven.server import hardening
-from haven.server.guard import BodyGuard
 from haven.server.settings import SoleWorkerArbiter, settings
 
 TARGET = "haven.asgi:app"
@@ -32,9 +31,9 @@ class NodeApplication(BaseApplication):  # type: ignore[misc]
         for name, value in {**settings(self._config), **self._changes}.items():
             self.cfg.set(name, value)
 
-    def load(self) -> BodyGuard:
+    def load(self) -> object:
         """Import the application."""
-        return BodyGuard(import_app(self._target), self._config.http.max_body)
+        return import_app(self._target)
 
     def run(self) -> None:
         """Run until the node has left."""
