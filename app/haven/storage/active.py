@@ -3,7 +3,9 @@
 While the node prepares, the previous lease may still run: reads go past the cache and
 nothing is written. What was read in one activation must never serve, nor decide a write,
 under the authority of a later one: so each activation has a store of its own, with an
-empty cache, and it is dead once the activation ends. When it serves, a read is answered only if the lease still holds after the value was read; a write is sent
+empty cache, and it is dead once the activation ends.
+
+A read is answered only if the lease still holds after the value was read; a write is sent
 under the fence, acknowledged only if the lease still holds, and settled if its outcome is
 unknown (DESIGN.md 3.3 and 3.5).
 """
@@ -11,7 +13,9 @@ unknown (DESIGN.md 3.3 and 3.5).
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum
 
 from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, Unavailable
@@ -27,6 +31,20 @@ SENDINGS = 5
 """How often a write is sent, each time surely not applied before, until it is refused."""
 RETRY_SECONDS = 0.05
 """How long to wait before reading again what became of a write."""
+
+
+_commits: ContextVar[list[int] | None] = ContextVar("commits", default=None)
+
+
+@contextmanager
+def count_commits() -> Iterator[list[int]]:
+    """Give a list that grows with each commit acknowledged in this context."""
+    commits: list[int] = []
+    token = _commits.set(commits)
+    try:
+        yield commits
+    finally:
+        _commits.reset(token)
 
 
 class Phase(Enum):
@@ -99,6 +117,9 @@ class ActiveStore:
             if self._unsettled.keys() & keys:
                 continue
             if await self._sent(operations, warrant):
+                commits = _commits.get()
+                if commits is not None:
+                    commits.append(warrant.term)
                 return
         raise NotApplied("the write was refused again and again while the lock moved; try again")
 

@@ -1,0 +1,77 @@
+"""What one activation serves with: a store, the core over it, and what the node adds to `sys/`."""
+
+import logging
+from collections.abc import Callable
+
+from haven.clock import Clock
+from haven.core.core import Core
+from haven.core.logical import Request, Response
+from haven.core.running import Running
+from haven.duties import ShareDuties, SystemDuties
+from haven.engines.catalog import ENGINES
+from haven.errors import NotActive, NotApplied, OutcomeUnknown, Unavailable
+from haven.ha.leadership import Peer
+from haven.storage.active import ActiveStore, count_commits
+
+log = logging.getLogger("haven.node")
+
+
+class Duty:
+    """The core of one activation; made anew each time, so that nothing outlives the authority it came by."""
+
+    def __init__(self, store: ActiveStore, running: Running, shares: ShareDuties) -> None:
+        self._store = store
+        self._running = running
+        self._shares = shares
+
+    @classmethod
+    async def load(
+        cls,
+        core: Core,
+        store: ActiveStore,
+        clock: Clock,
+        me: Callable[[], Peer],
+        peers: Callable[[], list[Peer]],
+    ) -> "Duty":
+        """Read what serving needs, and learn of keys changed by other nodes; raises `Unavailable`."""
+        await core.follow(store.get)
+        rotation = core.rotation(store)
+        system = SystemDuties(rotation, clock, me, peers)
+        running = await Running.activate(core.view(store, ""), clock, ENGINES, system.handlers())
+        shares = ShareDuties(
+            core.rekey(store),
+            core.recovery_rekey(store),
+            core.generate_root(store, running.create_root_token),
+        )
+        return cls(store, running, shares)
+
+    def serve(self) -> None:
+        """Begin to serve."""
+        self._store.serve()
+
+    def end(self) -> None:
+        """End for good: nothing more is answered."""
+        self._store.end()
+
+    async def tidy(self) -> None:
+        """Finish what an earlier activation left undone."""
+        await self._running.tidy()
+
+    async def authorize(self, token: str, path: str) -> None:
+        """Check a token for a path outside of the mounts; raises `RequestError`."""
+        await self._running.authorize(token, path)
+
+    async def handle(self, request: Request) -> Response | None:
+        """Answer one request.
+
+        A request of several commits that fails after the first was partly done: that must
+        not be told as "surely not executed".
+        """
+        handler = self._shares if self._shares.answers(request) else self._running
+        with count_commits() as commits:
+            try:
+                return await handler.handle(request)
+            except (NotActive, NotApplied, Unavailable) as error:
+                if commits:
+                    raise OutcomeUnknown("the request was cut off after part of it had been done") from error
+                raise

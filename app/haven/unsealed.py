@@ -1,0 +1,171 @@
+"""An unsealed node: it competes for leadership, activates when it has it, retires when it loses it."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from haven.activation import Duty
+from haven.api.admission import Admission
+from haven.clock import Clock
+from haven.core.core import Core
+from haven.errors import DecryptionFailed, NotActive, NotApplied, OutcomeUnknown, Unavailable
+from haven.ha.forwarding import RawRequest, RawResponse
+from haven.ha.hub import RequestHandler
+from haven.ha.leadership import Leadership, Peer
+from haven.ha.membership import Activation, Membership
+from haven.storage.active import ActiveStore
+from haven.storage.base import Storage
+from haven.tasks import TaskSet
+from haven.telemetry import Telemetry
+
+log = logging.getLogger("haven.node")
+
+DRAIN_SECONDS = 2.0
+"""How long a hand-over waits for the writes that were let in (DESIGN.md 3.4)."""
+FOLLOW_SECONDS = 5.0
+"""How often a standby looks for rotated keys."""
+TIDY_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where clients and other nodes reach this one."""
+
+    node: str
+    api: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an unsealed node is made of."""
+
+    core: Core
+    storage: Storage
+    clock: Clock
+    telemetry: Telemetry
+    admission: Admission
+    addresses: Addresses
+    ha_enabled: bool
+    lead: Callable[[Membership, bytes, Activation, RequestHandler], Leadership]
+    """Makes the leadership of one unsealing, with the key that only unsealed nodes have."""
+    died: Callable[[str], None]
+
+
+class Unsealed:
+    """One unsealing, from the first key to the seal; implements `haven.ha.membership.Activation`."""
+
+    def __init__(self, parts: Parts, on_request: RequestHandler) -> None:
+        self._parts = parts
+        self._duty: Duty | None = None
+        self._tasks = TaskSet(parts.died)
+        addresses = parts.addresses
+        run = secrets.token_hex(8)
+        membership = Membership(addresses.node, run, addresses.api, addresses.cluster)
+        self.leadership = parts.lead(membership, parts.core.link_key(), self, on_request)
+
+    async def start(self) -> None:
+        """Begin to compete."""
+        await self.leadership.start()
+        self._tasks.spawn("follow-keys", self._follow_keys())
+
+    async def stop(self, reason: str) -> None:
+        """Hand over what there is to hand over, then end."""
+        await self.leave(reason)
+        self._parts.admission.close()
+        await self._parts.admission.drain(DRAIN_SECONDS)
+        await self._tasks.stop()
+        await self.leadership.stop()
+        self.retire()
+        self._parts.admission.open()
+
+    # Activation ----------------------------------------------------------------------------
+
+    async def prepare(self, term: int) -> None:
+        """Load what a holder needs; answer nothing yet."""
+        self.retire()
+        parts = self._parts
+        store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
+        self._duty = duty = await Duty.load(parts.core, store, parts.clock, self.me, self.leadership.peers)
+        duty.serve()
+        self._tasks.spawn("tidy", self._tidy(duty), forever=False)
+
+    def retire(self) -> None:
+        """Drop what the activation had loaded: this node is a standby now."""
+        if self._duty:
+            self._duty.end()
+            self._duty = None
+
+    def settle(self) -> None:
+        """Do nothing: whoever waits for a settlement asks the authority."""
+
+    # Requests ------------------------------------------------------------------------------
+
+    @property
+    def duty(self) -> Duty:
+        """Return what serves now; raises `NotActive`."""
+        if self._duty is None:
+            raise NotActive("this node is not active")
+        return self._duty
+
+    def may_serve(self) -> bool:
+        """Tell whether this node may answer now."""
+        return self._duty is not None and self.leadership.may_serve()
+
+    async def forward(self, request: RawRequest) -> RawResponse:
+        """Have the holder answer; raises `NotActive` or `OutcomeUnknown`."""
+        return await self.leadership.forward(request)
+
+    async def leave(self, reason: str) -> bool:
+        """Hand over if this node holds the lock: stop admitting, drain, then move the lock.
+
+        True when another node, or nobody, is known to hold it now. The requests that come
+        meanwhile are parked and go on to the next holder.
+        """
+        if not self._parts.ha_enabled or not self.leadership.standing().holds_lock:
+            return False
+        admission = self._parts.admission
+        admission.close()
+        try:
+            if not await admission.drain(DRAIN_SECONDS):
+                log.warning("event=hand-over writes_cut_off=%d", admission.running)
+            return await self.leadership.leave(reason)
+        finally:
+            admission.open()
+
+    def me(self) -> Peer:
+        """Describe this node."""
+        addresses = self._parts.addresses
+        return Peer(addresses.node, addresses.api, addresses.cluster, 0.0)
+
+    # Background ----------------------------------------------------------------------------
+
+    async def _tidy(self, duty: Duty) -> None:
+        """Finish what an earlier activation left undone, as long as this one lasts."""
+        while self._duty is duty:
+            try:
+                await duty.tidy()
+            except (Unavailable, NotApplied, OutcomeUnknown) as error:
+                log.warning("event=tidy retry=%.0fs error=%s", TIDY_RETRY_SECONDS, type(error).__name__)
+                await asyncio.sleep(TIDY_RETRY_SECONDS)
+            except NotActive:
+                if self._duty is duty and self.leadership.may_serve():
+                    raise
+                await asyncio.sleep(TIDY_RETRY_SECONDS)
+            else:
+                return
+
+    async def _follow_keys(self) -> None:
+        """Learn of rotated and rekeyed keys while another node is active."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            if self.leadership.standing().holds_lock:
+                continue
+            try:
+                await self._parts.core.follow(self._parts.storage.get)
+            except Unavailable:
+                continue  # the next look will do
+            except DecryptionFailed as error:
+                log.error("event=keys-lost action=unseal-this-node-again error=%s", error)
