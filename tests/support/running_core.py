@@ -28,7 +28,7 @@ class FakeClock:
 
 
 class MemoryView:
-    """Keeps what is committed; the next commits raise `failures`: each an error and whether it was applied."""
+    """Keeps what is committed; the next commits raise `failures`: (error, whether applied)."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}

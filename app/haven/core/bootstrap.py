@@ -5,7 +5,7 @@ import secrets
 from haven.core.mount_store import KEY as MOUNTS_KEY
 from haven.core.mounts import AUTH, SECRETS, MountEntry, MountTable
 from haven.core.policies import DEFAULT_POLICY, PREFIX, encode_policy
-from haven.core.token_entry import SALT_KEY, TokenEntry, new_token, random_text, salted
+from haven.core.token_entry import SALT_KEY, root_token
 
 SALT_BYTES = 32
 
@@ -21,20 +21,6 @@ def initial_entries(now: float) -> tuple[str, list[tuple[str, bytes]]]:
     ]
     entries.extend((put.key, put.value) for put in entry.puts(salt))
     return token, entries
-
-
-def root_token(salt: bytes, now: float) -> tuple[str, TokenEntry]:
-    """Make a root token, which never expires, and its entry."""
-    token = new_token()
-    entry = TokenEntry(
-        accessor=random_text(),
-        policies=("root",),
-        path="auth/token/root",
-        display_name="root",
-        created=now,
-        identifier=salted(salt, token),
-    )
-    return token, entry
 
 
 def initial_mounts() -> MountTable:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from haven.clock import Clock
 from haven.core.authorize import authorize, routed
@@ -16,20 +17,29 @@ from haven.core.token_entry import TokenEntry
 from haven.core.tokens import TokenStore
 from haven.core.view import NarrowView
 from haven.errors import RequestError, Unavailable, permission_denied
+from haven.tasks import TaskSet
 
 log = logging.getLogger("haven.core")
+T = TypeVar("T")
 
+REKEYS = ("rekey", "rekey-recovery-key")
 SystemHandler = Callable[[Request], Awaitable[Response | None]]
 """Answers requests to `sys/<prefix>` and below it; their path is relative to `sys/`."""
-OPEN_PATHS = ("sys/internal/ui/mounts",)
-"""Paths, and what is below them, that answer without a token too and judge one by themselves."""
+OPEN_PREFIX = "sys/internal/ui/mounts"
+"""A path that answers, as all below it, without a token too, and judges one by itself."""
+UNSEAL_KEY_PATHS = {
+    *(f"sys/{name}/{step}" for name in REKEYS for step in ("init", "update", "verify")),
+    "sys/generate-root/attempt",
+    "sys/generate-root/update",
+}
+"""Paths whose extensions ask for shares of the unseal key instead of a token."""
 
 
 class Running:
     """The core of one activation. Drop it at the end of the term: it remembers mounts and locks.
 
-    Run each `handle` to its end even if its client goes away (`TaskSet.shield`): a write holds
-    the lock of what it changes until storage has answered.
+    Run each write to its end even if its client goes away (`TaskSet.shield`): it holds the lock
+    of what it changes until storage has answered.
     """
 
     def __init__(self, mounts: MountStore, router: Router, tokens: TokenStore, policies: PolicyStore) -> None:
@@ -37,6 +47,7 @@ class Running:
         self._router = router
         self._tokens = tokens
         self._policies = policies
+        self._counted = TaskSet(log.error)
 
     @classmethod
     async def activate(
@@ -70,13 +81,12 @@ class Running:
 
     async def authorize(self, token: str, path: str, verb: Verb = Verb.UPDATE) -> None:
         """Check a token for what is served outside of the mounts, such as `sys/seal`; raises 403."""
-        entry = await self._tokens.use(token)
-        if entry is None:
-            raise permission_denied()
-        try:
-            await authorize(self._policies, entry, Request(verb, path), None)
-        finally:
-            await self._used(entry)
+        request = Request(verb, path, token=token)
+        await self._as_caller(token, lambda entry: authorize(self._policies, entry, request, None))
+
+    async def create_root_token(self) -> str:
+        """Store a new root token and return it, for `sys/generate-root`."""
+        return await self._tokens.create_root()
 
     async def handle(self, request: Request) -> Response | None:
         """Answer one request; raises `RequestError`, `NotActive` and what storage raises."""
@@ -84,13 +94,29 @@ class Running:
         if _is_open(request.path):
             entry = await self._tokens.find(request.token)
             return await self._dispatch(request, entry, is_open=True)
-        entry = await self._tokens.use(request.token)
+        return await self._as_caller(
+            request.token, lambda entry: self._dispatch(request, entry, is_open=False)
+        )
+
+    async def _as_caller(self, token: str, act: Callable[[TokenEntry], Awaitable[T]]) -> T:
+        """Act with a valid token, and count the use if its uses are limited; raises 403."""
+        entry = await self._tokens.find(token)
+        if entry is None:
+            raise permission_denied()
+        if not entry.num_uses:
+            return await act(entry)
+        # A read with such a token writes: its client must not cancel that half-way.
+        return await self._counted.shield(self._count(token, act))
+
+    async def _count(self, token: str, act: Callable[[TokenEntry], Awaitable[T]]) -> T:
+        entry = await self._tokens.use(token)
         if entry is None:
             raise permission_denied()
         try:
-            return await self._dispatch(request, entry, is_open=False)
+            return await act(entry)
         finally:
-            await self._used(entry)
+            if entry.num_uses == 1:
+                await self._tokens.revoke(entry.identifier)
 
     async def _dispatch(
         self, request: Request, entry: TokenEntry | None, *, is_open: bool
@@ -105,11 +131,6 @@ class Running:
             raise RequestError(404, f'no handler for route "{request.path}". route entry not found.')
         return await route.engine.handle(routed(request, route, caller), route.view)
 
-    async def _used(self, entry: TokenEntry) -> None:
-        """Revoke a token whose last use this was."""
-        if entry.num_uses == 1:
-            await self._tokens.revoke(entry.identifier)
-
 
 def _made(engine: Engine, options: Mapping[str, str], clock: Clock) -> Engine:
     """Be the factory of a type of which there is only one."""
@@ -117,7 +138,7 @@ def _made(engine: Engine, options: Mapping[str, str], clock: Clock) -> Engine:
 
 
 def _is_open(path: str) -> bool:
-    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in OPEN_PATHS)
+    return path in UNSEAL_KEY_PATHS or path == OPEN_PREFIX or path.startswith(f"{OPEN_PREFIX}/")
 
 
 def _normalised(request: Request) -> Request:

@@ -91,6 +91,20 @@ def random_text() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(24))
 
 
+def root_token(salt: bytes, now: float) -> tuple[str, TokenEntry]:
+    """Make a root token, which never expires, and its entry."""
+    token = new_token()
+    entry = TokenEntry(
+        accessor=random_text(),
+        policies=("root",),
+        path="auth/token/root",
+        display_name="root",
+        created=now,
+        identifier=salted(salt, token),
+    )
+    return token, entry
+
+
 def salted(salt: bytes, text: str) -> str:
     """Return the keyed hash under which a token or an accessor is found."""
     return hmac.new(salt, text.encode(), hashlib.sha256).hexdigest()

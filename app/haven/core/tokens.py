@@ -14,6 +14,7 @@ from haven.core.token_entry import (
     TokenEntry,
     accessor_key,
     child_key,
+    root_token,
     salted,
     token_key,
 )
@@ -100,6 +101,12 @@ class TokenStore:
                 return None
             await self._view.commit(entry.puts(self._salt))
         return entry
+
+    async def create_root(self) -> str:
+        """Store a new root token, which never expires, and return it."""
+        token, entry = root_token(self._salt, self._clock.wall())
+        await self._view.commit(entry.puts(self._salt))
+        return token
 
     async def renew(self, identifier: str, expires: float) -> TokenEntry | None:
         """Set when a token expires; None if it is no longer valid."""

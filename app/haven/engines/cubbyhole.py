@@ -1,7 +1,6 @@
 """The cubbyhole: a private drawer for each token, removed with it."""
 
-import orjson
-
+from haven.core.codec import decode_value, encode_value
 from haven.core.logical import Request, Response, Verb, View
 from haven.core.refusals import listing, unsupported_operation
 from haven.core.view import NarrowView
@@ -19,7 +18,7 @@ class Cubbyhole:
             raw = await drawer.get(request.path) if request.path else None
             if raw is None:
                 raise not_found()
-            return Response(data=orjson.loads(raw))
+            return Response(data=decode_value(raw))
         if request.verb is Verb.LIST:
             return listing(await drawer.list(request.path), request)
         if request.verb is Verb.UPDATE:
@@ -46,4 +45,4 @@ async def _write(request: Request, drawer: NarrowView) -> None:
         raise RequestError(400, "missing path")
     if not request.data:
         raise RequestError(400, "missing data fields")
-    await drawer.commit([Put(request.path, orjson.dumps(dict(request.data)))])
+    await drawer.commit([Put(request.path, encode_value(dict(request.data)))])

@@ -1,7 +1,6 @@
 """The secrets engine KV version 1: one value per path, overwritten as a whole."""
 
-import orjson
-
+from haven.core.codec import decode_value, encode_value
 from haven.core.logical import SYSTEM_TTL, Request, Response, Verb, View
 from haven.core.refusals import listing, unsupported_operation
 from haven.core.times import parse_duration
@@ -34,7 +33,7 @@ class Kv1:
         raw = await view.get(path) if path else None
         if raw is None:
             raise not_found()
-        data = orjson.loads(raw)
+        data = decode_value(raw)
         return Response(data=data, lease_duration=_lease_hint(data.get("ttl", data.get("lease"))))
 
     async def _write(self, request: Request, view: View) -> None:
@@ -42,7 +41,7 @@ class Kv1:
             raise RequestError(400, "missing path")
         if not request.data:
             raise RequestError(400, "missing data fields")
-        await view.commit([Put(request.path, orjson.dumps(dict(request.data)))])
+        await view.commit([Put(request.path, encode_value(dict(request.data)))])
 
 
 def _lease_hint(value: object) -> int:

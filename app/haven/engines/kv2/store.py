@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-import orjson
-
+from haven.core.codec import decode_value, encode_value
 from haven.core.locks import KeyLocks
 from haven.core.logical import COMMIT_OPERATIONS, View
 from haven.engines.kv2.model import Config, Metadata
-from haven.errors import RequestError
 from haven.storage.base import Delete, Operation, Put
 
 READINGS = 3
@@ -36,7 +34,7 @@ class Store:
     async def value(self, view: View, key: str, number: int) -> dict[str, object] | None:
         """Return the value of one version, None if it was removed."""
         raw = await view.get(_value_key(key, number))
-        value: dict[str, object] | None = None if raw is None else orjson.loads(raw)
+        value: dict[str, object] | None = None if raw is None else decode_value(raw)
         return value
 
     async def save(
@@ -50,7 +48,7 @@ class Store:
         """Write the metadata, the value of its current version if given, and remove versions: one commit."""
         operations: list[Operation] = [Put(f"metadata/{key}", metadata.encode())]
         if value is not None:
-            operations.append(Put(_value_key(key, metadata.current), _encode(value)))
+            operations.append(Put(_value_key(key, metadata.current), encode_value(value)))
         operations.extend(Delete(_value_key(key, number)) for number in dropped)
         await view.commit(operations)
 
@@ -73,10 +71,3 @@ class Store:
 def _value_key(key: str, number: int) -> str:
     # The number comes first: after the key it would collide with a key below it.
     return f"data/{number}/{key}"
-
-
-def _encode(value: object) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except (TypeError, orjson.JSONEncodeError):
-        raise RequestError(400, "the data cannot be written as JSON") from None
