@@ -72,7 +72,9 @@ class Hub:
         self._server: asyncio.Server | None = None
         self._links: dict[Link, _Follower] = {}
         self._lost: dict[str, float] = {}
-        self._strangers = 0
+        self._connections = 0
+        self._alone = asyncio.Event()
+        self._alone.set()
         self._requests = 0
         self._notes = itertools.count(1)
         self._notices: dict[tuple[Link, int], asyncio.Future[None]] = {}
@@ -143,12 +145,9 @@ class Hub:
             link.outbox.post(Frame(Kind.GOODBYE))
         try:
             async with asyncio.timeout(seconds):
-                for link in list(self._links):
-                    await link.ended()
+                await self._alone.wait()
         except TimeoutError:
             log.warning("cluster links closed with requests in flight requests=%s", self._requests)
-        for link in list(self._links):
-            link.close()
         if self._server:
             self._server.close()
         await self._tasks.stop()
@@ -183,22 +182,32 @@ class Hub:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Begin with a connection; its task is this hub's own, so that nothing of it ends unseen."""
-        if self._closing or self._strangers >= MOST_STRANGERS:
+        if self._closing or self._connections - len(self._links) >= MOST_STRANGERS:
             writer.transport.abort()
             return
-        self._strangers += 1
+        self._connections += 1
+        self._alone.clear()
         self._tasks.spawn("follower", self._serve(reader, writer), forever=False)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Get to know a follower, and serve its link until it ends."""
-        connection = await self._meet(reader, writer)
-        if connection is None or self._closing:
+        try:
+            connection = await self._meet(reader, writer)
+            if connection:
+                await self._accompany(Link(connection, self._clock, self._timing, self))
+        finally:
             writer.transport.abort()
-            return
-        link = Link(connection, self._clock, self._timing, self)
+            self._connections -= 1
+            if not self._connections:
+                self._alone.set()
+
+    async def _accompany(self, link: Link) -> None:
+        """Serve a follower's link; one that comes during the goodbye is told so at once."""
         self._links[link] = _Follower()
         self._lost.pop(link.peer.run, None)
         log.info("follower came node=%s run=%s", link.peer.node, link.peer.run)
+        if self._closing:
+            link.outbox.post(Frame(Kind.GOODBYE))
         how = LinkEnd.BROKEN
         try:
             how = await link.run()
@@ -213,8 +222,6 @@ class Hub:
             log.info("stranger refused reason=%s", error)
         except OSError as error:
             log.info("stranger left error=%s", type(error).__name__)
-        finally:
-            self._strangers -= 1
         return None
 
     def _forget(self, link: Link, how: LinkEnd) -> None:

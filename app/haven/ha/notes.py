@@ -1,0 +1,29 @@
+"""What a new holder's node tells the run that held the lock before."""
+
+import struct
+from dataclasses import dataclass
+
+from haven.ha.frames import FrameError
+from haven.ha.record import LockRecord
+
+_TERM = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class HolderNote:
+    """Who holds the lock, and in which term (0: not known): a hint for forwarding, never authority."""
+
+    record: LockRecord
+    term: int
+
+    def to_bytes(self) -> bytes:
+        """Return the payload of a `HOLDER` frame."""
+        return _TERM.pack(self.term) + self.record.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "HolderNote":
+        """Return the note; raises `FrameError`."""
+        record = LockRecord.from_bytes(raw[_TERM.size :])
+        if record is None:
+            raise FrameError("holder cannot be read")
+        return cls(record, _TERM.unpack_from(raw)[0])
