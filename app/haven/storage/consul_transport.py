@@ -188,8 +188,9 @@ class ConsulTransport:
         finally:
             for task in asked:
                 task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        raise Unavailable("no Consul agent answered the read")
+            ended = await asyncio.gather(*asked, return_exceptions=True)
+        reasons = sorted({str(failure) for failure in ended})
+        raise Unavailable(f"no Consul agent answered the read: {'; '.join(reasons)}")
 
     async def close(self) -> None:
         """Close the connections."""
