@@ -51,17 +51,17 @@ class MountStore:
                 raise
             self._table = table
 
-    async def remove(self, entry: MountEntry) -> None:
-        """Stop serving a mount, then remove its data; `finish` does what is left if this is cut short."""
+    async def stop(self, entry: MountEntry) -> None:
+        """Stop serving a mount; `purge` must follow, or `finish` in a later term."""
         await self.change(lambda table: table.with_entry(replace(entry, deleting=True)))
-        await self._purge(entry)
 
     async def finish(self) -> None:
         """Remove the data of mounts whose removal was cut short, in this term or an earlier one."""
         for entry in (await self.table()).removing():
-            await self._purge(entry)
+            await self.purge(entry)
 
-    async def _purge(self, entry: MountEntry) -> None:
+    async def purge(self, entry: MountEntry) -> None:
+        """Remove the data of a stopped mount, which nobody may be using, and then its entry."""
         await remove_all(NarrowView(self._view, entry.storage_prefix))
         await self.change(lambda table: table.without(entry.uuid))
         log.info("event=unmounted path=%s accessor=%s", entry.full_path, entry.accessor)

@@ -1,6 +1,9 @@
 """Which engine answers a path, and with which view."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from haven.clock import Clock
@@ -39,6 +42,8 @@ class Router:
         self._clock = clock
         self._engines = dict(engines)
         self._auth = auth
+        self._users: Counter[str] = Counter()
+        self._waiting: dict[str, asyncio.Event] = {}
         self._live: dict[str, tuple[Engine, View]] = {}
 
     def factory(self, table: str, kind: str) -> Factory | None:
@@ -61,8 +66,23 @@ class Router:
         live = self._live.get(entry.uuid) or self._start(entry)
         return None if live is None else Route(entry, *live, path[len(entry.full_path) :])
 
-    def forget(self, entry: MountEntry) -> None:
-        """Drop the engine of a mount that is gone or was changed."""
+    @contextmanager
+    def using(self, entry: MountEntry) -> Iterator[None]:
+        """Keep `emptied` waiting for the length of the block."""
+        self._users[entry.uuid] += 1
+        try:
+            yield
+        finally:
+            self._users[entry.uuid] -= 1
+            if not self._users[entry.uuid]:
+                del self._users[entry.uuid]
+                if (waiting := self._waiting.pop(entry.uuid, None)) is not None:
+                    waiting.set()
+
+    async def emptied(self, entry: MountEntry) -> None:
+        """Wait until no request uses a stopped mount any more, and drop its engine."""
+        if self._users[entry.uuid]:
+            await self._waiting.setdefault(entry.uuid, asyncio.Event()).wait()
         self._live.pop(entry.uuid, None)
 
     def _start(self, entry: MountEntry) -> tuple[Engine, View] | None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -122,14 +123,16 @@ class Running:
         self, request: Request, entry: TokenEntry | None, *, is_open: bool
     ) -> Response | None:
         route = await self._router.route(request.path)
-        caller = None
-        if entry is not None:
-            sudo = entry.is_root if is_open else await authorize(self._policies, entry, request, route)
-            caller = entry.caller(sudo=sudo)
-        _check_path(request)
-        if route is None:
-            raise RequestError(404, f'no handler for route "{request.path}". route entry not found.')
-        return await route.engine.handle(routed(request, route, caller), route.view)
+        # Nothing may come between: a mount that is being removed waits for those who use it.
+        with self._router.using(route.entry) if route else nullcontext():
+            caller = None
+            if entry is not None:
+                sudo = entry.is_root if is_open else await authorize(self._policies, entry, request, route)
+                caller = entry.caller(sudo=sudo)
+            _check_path(request)
+            if route is None:
+                raise RequestError(404, f'no handler for route "{request.path}". route entry not found.')
+            return await route.engine.handle(routed(request, route, caller), route.view)
 
 
 def _made(engine: Engine, options: Mapping[str, str], clock: Clock) -> Engine:

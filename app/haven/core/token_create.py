@@ -1,5 +1,6 @@
 """`auth/token/create`: who may make which token."""
 
+import re
 from dataclasses import dataclass
 
 from haven.clock import Clock
@@ -82,7 +83,7 @@ class TokenCreation:
         if immortal and parent.expires is not None:
             raise RequestError(400, "expiring root tokens cannot create non-expiring root tokens")
         ttl, warnings = (0, []) if immortal else first_ttl(wish.ttl, wish.period, wish.explicit_max_ttl)
-        name = f"token-{wish.display_name}" if wish.display_name else "token"
+        name = f"token-{_plain(wish.display_name)}" if wish.display_name else "token"
         entry = TokenEntry(
             accessor=random_text(),
             policies=policies,
@@ -99,12 +100,15 @@ class TokenCreation:
             meta=wish.meta,
         )
         token = wish.identifier or new_token()
-        if wish.identifier and await self._tokens.find(token) is not None:
-            raise RequestError(400, "cannot create a token with a duplicate ID")
         created = await self._tokens.create(token, entry)
         if created is None:
             raise permission_denied()
         return Response(auth=describe_auth(created, token, now), warnings=warnings)
+
+
+def _plain(display_name: str) -> str:
+    """Keep letters, digits and hyphens, like Vault."""
+    return re.sub("[^a-zA-Z0-9-]", "-", display_name).strip("-")
 
 
 def _checked_caller(request: Request, wish: Wish) -> Caller:

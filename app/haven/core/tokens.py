@@ -19,7 +19,7 @@ from haven.core.token_entry import (
     token_key,
 )
 from haven.core.view import NarrowView, remove_all
-from haven.errors import Unavailable
+from haven.errors import RequestError, Unavailable
 from haven.storage.base import Delete, Operation, Put
 
 
@@ -51,9 +51,12 @@ class TokenStore:
         return await self.get(self.identify(token)) if token else None
 
     async def get(self, identifier: str) -> TokenEntry | None:
-        """Return the entry of an identifier if the token is valid now."""
-        entry = await self._stored(identifier)
-        return entry if entry is not None and entry.is_valid(self._clock.wall()) else None
+        """Return the entry of an identifier if the token, and with it every ancestor, is valid now."""
+        entry = await self._valid(identifier)
+        ancestor = entry
+        while ancestor is not None and ancestor.parent:
+            ancestor = await self._valid(ancestor.parent)
+        return None if ancestor is None else entry
 
     async def find_even_spent(self, token: str) -> TokenEntry | None:
         """Return the entry of a token that is just being used for the last time, too."""
@@ -87,18 +90,26 @@ class TokenStore:
                 operations: list[Operation] = [_put(replace(entry, num_uses=entry.num_uses - 1 or SPENT))]
                 if entry.num_uses == 1:
                     self._last_uses.add(entry.identifier)
-                    note = orjson.dumps({"orphan": False})
-                    operations.append(Put(_revoking_key(entry.identifier), note))
+                    operations.append(_revoking(entry.identifier))
                 await self._view.commit(operations)
         return entry
 
     async def create(self, token: str, entry: TokenEntry) -> TokenEntry | None:
-        """Store a new token with its indices in one commit; None if its parent is no longer valid."""
+        """Store a new token with its indices in one commit; None if its parent is no longer valid.
+
+        Raises `RequestError` if there is such a token.
+        """
         entry = replace(entry, identifier=self.identify(token))
-        async with self._locks.hold(entry.parent or entry.identifier):
-            # Under the parent's lock: a revocation must not miss a child that is just being made.
-            if entry.parent and await self.get(entry.parent) is None:
-                return None
+        if not entry.parent:
+            return await self._created(entry)
+        # Under the parent's lock: a revocation must not miss a child that is just being made.
+        async with self._locks.hold(entry.parent):
+            return None if await self.get(entry.parent) is None else await self._created(entry)
+
+    async def _created(self, entry: TokenEntry) -> TokenEntry:
+        async with self._locks.hold(entry.identifier):
+            if await self._stored(entry.identifier) is not None:
+                raise RequestError(400, "cannot create a token with a duplicate ID")
             await self._view.commit(entry.puts(self._salt))
         return entry
 
@@ -120,25 +131,28 @@ class TokenStore:
     async def revoke(self, identifier: str, *, orphan: bool = False) -> None:
         """Remove a token, its drawer and its children; with `orphan` the children live on as orphans.
 
-        The token stops working with the first commit, which also notes the revocation, so that
-        `finish` ends one that was cut short.
+        The token, and with it its children, stops working in one commit that also notes the
+        revocation: `finish` ends one that was cut short after it.
         """
         async with self._locks.hold(identifier):
-            operations: list[Operation] = [Put(_revoking_key(identifier), orjson.dumps({"orphan": orphan}))]
-            if (entry := await self._stored(identifier)) is not None:
-                operations.append(_put(replace(entry, num_uses=SPENT)))
-            await self._view.commit(operations)
-        await self._remove(identifier, orphan)
+            entry = await self._stored(identifier)
+            if entry is None:
+                return
+            if orphan:
+                # Before it stops working: a child is only valid as long as its parent is.
+                for child in await self._view.list(child_key(identifier)):
+                    await self._change(child, parent="")
+            await self._view.commit([_put(replace(entry, num_uses=SPENT)), _revoking(identifier)])
+        await self._remove(identifier)
         self._last_uses.discard(identifier)
 
     async def finish(self) -> None:
         """End the revocations of earlier terms that were cut short."""
         for identifier in await self._view.list(_revoking_key("")):
-            note = await self._view.get(_revoking_key(identifier))
-            if note is not None and identifier not in self._last_uses:
-                await self._remove(identifier, orjson.loads(note)["orphan"])
+            if identifier not in self._last_uses:
+                await self._remove(identifier)
 
-    async def _remove(self, identifier: str, orphan: bool) -> None:
+    async def _remove(self, identifier: str) -> None:
         """Spend the whole family from the top, so that nobody can add to it; erase it from the leaves."""
         order: list[tuple[str, list[str]]] = []
         pending = [identifier]
@@ -147,14 +161,15 @@ class TokenStore:
             await self._change(current, num_uses=SPENT)
             children = await self._view.list(child_key(current))
             order.append((current, children))
-            if not orphan:
-                pending.extend(children)
+            pending.extend([child for child in children if await self._is_child(child, current)])
         for current, children in reversed(order):
-            if orphan:
-                for child in children:
-                    await self._change(child, parent="")
             await self._erase(current, children)
         await self._view.commit([Delete(_revoking_key(identifier))])
+
+    async def _is_child(self, identifier: str, parent: str) -> bool:
+        """Tell whether a noted child is still one: a revocation may have made it an orphan."""
+        entry = await self._stored(identifier)
+        return entry is not None and entry.parent == parent
 
     async def _change(self, identifier: str, **changes: Any) -> None:
         async with self._locks.hold(identifier):
@@ -178,6 +193,10 @@ class TokenStore:
             operations.append(Delete(child_key(entry.parent, identifier)))
         await self._view.commit(operations)
 
+    async def _valid(self, identifier: str) -> TokenEntry | None:
+        entry = await self._stored(identifier)
+        return entry if entry is not None and entry.is_valid(self._clock.wall()) else None
+
     async def _stored(self, identifier: str) -> TokenEntry | None:
         raw = await self._view.get(token_key(identifier))
         return None if raw is None else TokenEntry.decode(identifier, raw)
@@ -185,6 +204,11 @@ class TokenStore:
 
 def _put(entry: TokenEntry) -> Put:
     return Put(token_key(entry.identifier), entry.encode())
+
+
+def _revoking(identifier: str) -> Put:
+    """Note that a token must be removed, whatever becomes of this term."""
+    return Put(_revoking_key(identifier), b"{}")
 
 
 def _revoking_key(identifier: str) -> str:

@@ -78,7 +78,7 @@ class Mounts:
         if not kind:
             raise RequestError(400, "backend type must be specified as a string")
         given = fields.mapping(data, "options")
-        options = None if given is None else {name: str(value) for name, value in given.items()}
+        options = None if given is None else {k: str(v) for k, v in given.items() if v is not None}
         if kind in ALIASES and self._table != AUTH:
             kind, implied = ALIASES[kind]
             options = {**(options or {}), **implied} or None
@@ -95,8 +95,9 @@ class Mounts:
         if self._full(path) in PROTECTED:
             raise RequestError(400, f'cannot {"disable" if self._table == AUTH else "unmount"} "{path}"')
         if entry is not None and entry.table == self._table:
-            await self._mounts.remove(entry)
-            self._router.forget(entry)
+            await self._mounts.stop(entry)
+            await self._router.emptied(entry)
+            await self._mounts.purge(entry)
 
     async def _tune(self, path: str, request: Request) -> Response | None:
         if request.verb is Verb.READ:
