@@ -103,7 +103,8 @@ def test_one_connection_too_many_gets_503(tmp_path: Path) -> None:
 def test_a_start_up_that_fails_ends_the_process(tmp_path: Path) -> None:
     with NodeProcess(tmp_path, TINY_FAIL="1") as node:
         assert node.ended() == 3
-        assert "application failed to start" in node.log
+        assert "application failed to start reason=" in node.log
+        assert "start-up fails" in node.log
 
 
 class Stream:

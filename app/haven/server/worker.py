@@ -81,8 +81,9 @@ class NodeWorker(ASGIWorker):  # type: ignore[misc]
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         try:
             await self.lifespan.startup()
-        except Exception:
-            log.critical("application failed to start", exc_info=True)
+        except Exception as error:
+            # The text is the application's own; no request has been read yet that it could quote.
+            log.critical("application failed to start reason=%s", error)
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
 
     async def _listen(self) -> None:
