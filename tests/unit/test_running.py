@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from haven.core.locks import KeyLocks
 from haven.core.logical import Request, Response, Verb
 from haven.errors import OutcomeUnknown
 from haven.storage.base import Put
@@ -140,6 +141,24 @@ async def test_a_mount_change_of_unknown_outcome_is_read_again(core: Core, appli
     with pytest.raises(OutcomeUnknown):
         await core.write("sys/mounts/kv", {"type": "kv"})
     assert ("kv/" in await core.read("sys/mounts")) is applied
+
+
+async def test_locks_are_kept_only_while_they_are_used() -> None:
+    locks, order = KeyLocks(), []
+
+    async def hold(key: str, number: int) -> None:
+        async with locks.hold(key):
+            order.append(number)
+            await asyncio.sleep(0)
+            order.append(number)
+
+    tasks = [asyncio.create_task(hold("a", number)) for number in range(4)]
+    await asyncio.sleep(0)
+    assert len(locks) == 1
+    tasks[2].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [0, 0, 1, 1, 3, 3]
+    assert len(locks) == 0
 
 
 def _slow(view):  # type: ignore[no-untyped-def]

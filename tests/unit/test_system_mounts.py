@@ -130,6 +130,9 @@ async def test_tune(core: Core) -> None:
     assert (tuned["default_lease_ttl"], tuned["description"]) == (3600, "new")
     assert tuned["listing_visibility"] == "unauth"
     assert (await core.read("sys/auth/token/tune"))["token_type"] == "default-service"
+    await core.write("sys/mounts/secret/tune", {"max_lease_ttl": "2h"})
+    with Refused(400, "given default lease TTL of 10800 greater than max lease TTL of 7200"):
+        await core.write("sys/mounts/secret/tune", {"default_lease_ttl": "3h"})
     for body in ({"default_lease_ttl": "x"}, {"listing_visibility": "all"}, {"options": {"version": "1"}}):
         with Refused(400):
             await core.write("sys/mounts/secret/tune", body)

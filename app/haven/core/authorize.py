@@ -50,7 +50,7 @@ CAPABILITIES = {
 
 def needs_sudo(path: str) -> bool:
     """Tell whether a path is kept for root and for holders of sudo on it (V114 `logical_system.go`)."""
-    return path in SUDO_PATHS or path.startswith(SUDO_PREFIXES)
+    return path.removesuffix("/") in SUDO_PATHS or path.startswith(SUDO_PREFIXES)
 
 
 async def authorize(policies: PolicyStore, token: TokenEntry, request: Request, route: Route | None) -> bool:

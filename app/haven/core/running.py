@@ -23,17 +23,10 @@ from haven.tasks import TaskSet
 log = logging.getLogger("haven.core")
 T = TypeVar("T")
 
-REKEYS = ("rekey", "rekey-recovery-key")
 SystemHandler = Callable[[Request], Awaitable[Response | None]]
 """Answers requests to `sys/<prefix>` and below it; their path is relative to `sys/`."""
 OPEN_PREFIX = "sys/internal/ui/mounts"
 """A path that answers, as all below it, without a token too, and judges one by itself."""
-UNSEAL_KEY_PATHS = {
-    *(f"sys/{name}/{step}" for name in REKEYS for step in ("init", "update", "verify")),
-    "sys/generate-root/attempt",
-    "sys/generate-root/update",
-}
-"""Paths whose extensions ask for shares of the unseal key instead of a token."""
 
 
 class Running:
@@ -141,7 +134,7 @@ def _made(engine: Engine, options: Mapping[str, str], clock: Clock) -> Engine:
 
 
 def _is_open(path: str) -> bool:
-    return path in UNSEAL_KEY_PATHS or path == OPEN_PREFIX or path.startswith(f"{OPEN_PREFIX}/")
+    return path == OPEN_PREFIX or path.startswith(f"{OPEN_PREFIX}/")
 
 
 def _normalised(request: Request) -> Request:

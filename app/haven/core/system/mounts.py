@@ -11,7 +11,7 @@ from haven.core.mounts import AUTH, PROTECTED, MountEntry, MountTable
 from haven.core.refusals import unsupported_operation
 from haven.core.router import Router
 from haven.core.system.describe import describe_mount, describe_tuning
-from haven.core.system.tuning import description_of, settings_of
+from haven.core.system.tuning import check_ttls, description_of, settings_of
 from haven.errors import RequestError
 
 ALIASES = {"kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"}), "generic": ("kv", {})}
@@ -51,12 +51,14 @@ class Mounts:
 
     async def _enable(self, path: str, data: Mapping[str, Any]) -> None:
         kind, options = self._type_of(data)
+        config = settings_of(fields.mapping(data, "config") or {})
+        check_ttls(config)
         rest = {
             "description": description_of(data) or "",
             "options": options,
             "local": fields.boolean(data, "local") or False,
             "seal_wrap": fields.boolean(data, "seal_wrap") or False,
-            "config": settings_of(fields.mapping(data, "config") or {}),
+            "config": config,
         }
         entry = MountEntry.new(self._table, path, kind, **rest)
         if self._table != AUTH and (entry.full_path in PROTECTED or path.startswith(("auth/", "sys/"))):
@@ -113,8 +115,10 @@ class Mounts:
             current = table.get(entry.full_path)
             if current is None:
                 raise self._missing(path)
+            config = {**current.config, **settings}
+            check_ttls(config)
             text = current.description if description is None else description
-            return table.with_entry(replace(current, config={**current.config, **settings}, description=text))
+            return table.with_entry(replace(current, config=config, description=text))
 
         await self._mounts.change(tuned)
         return None

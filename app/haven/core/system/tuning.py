@@ -25,20 +25,23 @@ def settings_of(data: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("default_lease_ttl", "max_lease_ttl"):
         if (seconds := _ttl(data, name)) is not None:
             settings[name] = seconds
-    default, largest = settings.get("default_lease_ttl", 0), settings.get("max_lease_ttl") or SYSTEM_TTL
-    if default > largest:
-        raise RequestError(
-            400,
-            "given default lease TTL greater than system/mount max lease TTL"
-            if "max_lease_ttl" not in settings
-            else f"given default lease TTL of {default} greater than max lease TTL of {largest}",
-        )
     if (no_cache := fields.boolean(data, "force_no_cache")) is not None:
         settings["force_no_cache"] = no_cache
     settings.update({name: value for name in LISTS if (value := fields.strings(data, name)) is not None})
     _choice(settings, data, "listing_visibility", VISIBILITIES)
     _choice(settings, data, "token_type", TOKEN_TYPES)
     return settings
+
+
+def check_ttls(settings: Mapping[str, Any]) -> None:
+    """Refuse a default time to live beyond the largest one, the system's if the mount has none."""
+    default, largest = settings.get("default_lease_ttl", 0), settings.get("max_lease_ttl", 0)
+    if default <= (largest or SYSTEM_TTL):
+        return
+    if largest:
+        text = f"given default lease TTL of {default} greater than max lease TTL of {largest}"
+        raise RequestError(400, text)
+    raise RequestError(400, "given default lease TTL greater than system max lease TTL")
 
 
 def description_of(data: Mapping[str, Any]) -> str | None:
