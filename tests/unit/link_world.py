@@ -12,7 +12,6 @@ from haven.ha.handshake import Identity
 from haven.ha.hub import Hub
 from haven.ha.peers import LinkTiming
 from haven.ha.record import LockRecord, Road
-from haven.telemetry import Telemetry
 
 KEY = bytes(range(32))
 CLOCK = BootClock()
@@ -64,8 +63,8 @@ class Told:
     def on_death(self, run: str) -> None:
         self.deaths.append(run)
 
-    def on_resigned(self, run: str) -> None:
-        self.resigned.append(run)
+    def on_resigned(self, word: str) -> None:
+        self.resigned.append(word)
 
     def on_changed(self) -> None:
         self.changes += 1
@@ -86,12 +85,18 @@ class Holder:
 
     async def reset_and_forget(self) -> None:
         """Reset the links that there are and wait until none of them is left."""
+        await self.met()
         before = set(self.hub._links)
         self.reset_links()
         await until(lambda: not before & set(self.hub._links))
 
-    def kill(self) -> None:
+    async def met(self) -> None:
+        """Wait until there is a link, and no connection that is not one yet."""
+        await until(lambda: bool(self.hub._links) and self.hub._connections == len(self.hub._links))
+
+    async def kill(self) -> None:
         """End as a killed process does: no goodbye, nobody listens any more."""
+        await self.met()
         assert self.hub._server
         self.hub._server.close()
         self.reset_links()
@@ -127,11 +132,9 @@ async def holder_of(
 
 @asynccontextmanager
 async def follower_of(
-    name: str, told: Told | None = None, timing: LinkTiming = PATIENT, telemetry: Telemetry | None = None
+    name: str, told: Told | None = None, timing: LinkTiming = PATIENT
 ) -> AsyncIterator[Follower]:
-    follower = Follower(
-        identity(name), KEY, CLOCK, told or Told(), telemetry or Telemetry(), unexpected, timing
-    )
+    follower = Follower(identity(name), KEY, CLOCK, told or Told(), unexpected, timing)
     try:
         yield follower
     finally:

@@ -101,6 +101,19 @@ async def test_silent_means_that_all_followers_are_and_not_that_they_left() -> N
         await proxy.stop()
 
 
+async def test_closing_does_not_wait_for_a_silent_follower() -> None:
+    async with holder_of("one", timing=BRISK) as one, follower_of("two", timing=BRISK) as two:
+        proxy = Proxy(one.hub.port)
+        await proxy.start()
+        two.follow(record("one", proxy.port))
+        await until(lambda: two.responsive)
+        await one.met()
+        proxy.stall()
+        async with asyncio.timeout(30):
+            await one.hub.close(300.0)
+        await proxy.stop()
+
+
 async def test_resignation_does_not_wait_for_a_silent_follower() -> None:
     async with holder_of("one", timing=BRISK) as one, follower_of("two", timing=BRISK) as two:
         proxy = Proxy(one.hub.port)
@@ -108,7 +121,7 @@ async def test_resignation_does_not_wait_for_a_silent_follower() -> None:
         two.follow(record("one", proxy.port))
         await until(lambda: two.responsive)
         proxy.stall()
-        assert await one.hub.announce_resigned("run-one") == 0
+        assert await one.hub.announce_resigned("run-one/0") == 0
         await proxy.stop()
 
 

@@ -148,7 +148,7 @@ async def test_death_is_reported_once() -> None:
         port = one.hub.port
         two.follow(record("one", port))
         await until(lambda: two.responsive)
-        one.kill()
+        await one.kill()
         await until(lambda: bool(told.deaths))
         changes = told.changes
         two.follow(record("one", port, session="other"))
@@ -180,6 +180,25 @@ async def test_other_node_at_the_address_is_no_evidence() -> None:
         assert told.deaths == []
         peer.node = "one"
         await until(lambda: two.responsive)
+
+
+async def test_what_another_host_of_the_same_name_says_is_no_evidence() -> None:
+    told = Told()
+    async with scripted() as peer, scripted() as elsewhere, follower_of("two", told) as two:
+        two.follow(record("one", peer.port))
+        await until(lambda: two.responsive)
+        elsewhere.run = "run-after"
+        assert two._current
+        two._current._address = ("127.0.0.1", elsewhere.port)
+        peer.hang = True
+        peer.links[0].close()
+        await until(lambda: elsewhere.dials > 0)
+        elsewhere.refuse()
+        tries = two._current._tries
+        await until(lambda: two._current is not None and two._current._tries > tries + 4)
+        assert told.deaths == []
+        peer.refuse()
+        await until(lambda: told.deaths == ["run-one"])
 
 
 async def test_reset_of_a_living_holder_is_no_death() -> None:

@@ -66,7 +66,7 @@ class Cluster:
             identity, key, parts.clock, on_request, self._told_holder, parts.died, self._link_timing
         )
         self._follower = Follower(
-            identity, key, parts.clock, self, parts.telemetry, parts.died, self._link_timing, parts.random
+            identity, key, parts.clock, self, parts.died, self._link_timing, parts.random
         )
         self._member = Member(
             membership,

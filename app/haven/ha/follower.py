@@ -7,18 +7,17 @@ from random import Random
 from typing import Protocol
 
 from haven.clock import Clock
-from haven.errors import NotActive, OutcomeUnknown, RequestError
+from haven.errors import NotActive, RequestError
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.frames import Frame, FrameError, Kind, MessageTooLarge
 from haven.ha.handshake import Identity
 from haven.ha.link import Link
-from haven.ha.notes import HolderNote
+from haven.ha.notes import HolderNote, speaks_for
 from haven.ha.peers import LinkTiming
 from haven.ha.pursuit import Pursuit, Surroundings
 from haven.ha.record import LockRecord
 from haven.ha.requests import OpenRequests
 from haven.tasks import TaskSet
-from haven.telemetry import Telemetry
 
 log = logging.getLogger("haven.link")
 
@@ -34,8 +33,8 @@ class FollowerEvents(Protocol):
         """Learn that a followed run is dead: its process is gone."""
         ...
 
-    def on_resigned(self, run: str) -> None:
-        """Learn that a run will never answer again under any session that it had."""
+    def on_resigned(self, word: str) -> None:
+        """Learn a run's word, as given to `Hub.announce_resigned`, that it answers no more."""
         ...
 
     def on_changed(self) -> None:
@@ -52,7 +51,6 @@ class Follower:
         key: bytes,
         clock: Clock,
         events: FollowerEvents,
-        telemetry: Telemetry,
         died: Callable[[str], None],
         timing: LinkTiming | None = None,
         random: Random | None = None,
@@ -60,7 +58,6 @@ class Follower:
         timing = timing or LinkTiming()
         self._around = Surroundings(identity, key, clock, timing, random or Random())  # noqa: S311 (jitter)
         self._events = events
-        self._telemetry = telemetry
         self._tasks = TaskSet(died)
         self._current: Pursuit | None = None
         self._predecessors: dict[str, Pursuit] = {}
@@ -113,16 +110,14 @@ class Follower:
         Raises `NotActive` when it was surely not executed, `OutcomeUnknown` when it may have been,
         and `RequestError` (413) when it is too large to send.
         """
+        link = self._current.link if self._current else None
+        requests = self._open.get(link) if link else None
+        if requests is None:
+            raise NotActive("there is no link to an active node")
         try:
-            response = await self._ask(request)
-        except NotActive:
-            self._telemetry.forwarded("not_active")
-            raise
-        except OutcomeUnknown:
-            self._telemetry.forwarded("unknown")
-            raise
-        self._telemetry.forwarded("ok")
-        return response
+            return await requests.ask(request)
+        except MessageTooLarge as error:
+            raise RequestError(413, str(error)) from error
 
     async def close(self) -> None:
         """Say goodbye on every link and end; what is in flight fails."""
@@ -209,18 +204,9 @@ class Follower:
 
     def _resigned(self, link: Link, frame: Frame) -> None:
         """Take a run's own word, and no other run's, that it answers no more."""
-        if frame.payload != link.peer.run.encode():
+        word = frame.payload.decode("utf-8", "replace")
+        if not speaks_for(word, link.peer.run):
             raise FrameError("a run can resign for itself only")
-        log.info("peer resigned node=%s run=%s", link.peer.node, link.peer.run)
-        self._events.on_resigned(link.peer.run)
+        log.info("peer resigned node=%s word=%s", link.peer.node, word)
+        self._events.on_resigned(word)
         link.outbox.post(Frame(Kind.DONE, frame.number))
-
-    async def _ask(self, request: RawRequest) -> RawResponse:
-        link = self._current.link if self._current else None
-        requests = self._open.get(link) if link else None
-        if requests is None:
-            raise NotActive
-        try:
-            return await requests.ask(request)
-        except MessageTooLarge as error:
-            raise RequestError(413, str(error)) from error

@@ -7,7 +7,6 @@ its run: its followers take the end of their links, without a goodbye before it,
 import asyncio
 import itertools
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 
 from haven.clock import Clock
@@ -26,7 +25,7 @@ from haven.ha.frames import (
     response_message,
 )
 from haven.ha.handshake import HandshakeFailed, Identity, Listener
-from haven.ha.link import Link
+from haven.ha.link import Link, where
 from haven.ha.notes import HolderNote
 from haven.ha.peers import LinkEnd, LinkTiming
 from haven.ha.record import LockRecord
@@ -74,7 +73,6 @@ class Hub:
         self._lost: dict[str, float] = {}
         self._connections = 0
         self._alone = asyncio.Event()
-        self._alone.set()
         self._requests = 0
         self._notes = itertools.count(1)
         self._notices: dict[tuple[Link, int], asyncio.Future[None]] = {}
@@ -117,17 +115,16 @@ class Hub:
         heard += [now - since for since in self._lost.values()]
         return bool(heard) and min(heard) >= self._timing.isolated
 
-    async def announce_resigned(self, run: str) -> int:
-        """Tell the responsive followers that this node's `run` never answers again; return how many know.
+    async def announce_resigned(self, word: str) -> int:
+        """Tell the responsive followers this run's `run/generation`: it answers no more under what it had.
 
-        Waits until each has taken note, or became silent. A silent one is not told: it would
-        read that late, when it may no longer be true of the sessions that the run has then.
+        Waits until each has taken note, or became silent; returns how many know.
         """
         number = next(self._notes)
         notices = []
         for link in self._links:
             if link.responsive:
-                link.outbox.post(Frame(Kind.RESIGNED, number, run.encode()))
+                link.outbox.post(Frame(Kind.RESIGNED, number, word.encode()))
                 notice: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._notices[link, number] = notice
                 notices.append(notice)
@@ -135,7 +132,7 @@ class Hub:
             await asyncio.wait(notices, timeout=self._timing.silent)
         known = sum(notice.done() and not notice.cancelled() for notice in notices)
         self._notices = {key: notice for key, notice in self._notices.items() if key[1] != number}
-        log.info("resignation announced run=%s followers=%s known=%s", run, len(self._links), known)
+        log.info("resignation announced word=%s followers=%s known=%s", word, len(self._links), known)
         return known
 
     async def close(self, seconds: float = 2.0) -> None:
@@ -143,6 +140,7 @@ class Hub:
         self._closing = True
         for link in self._links:
             link.outbox.post(Frame(Kind.GOODBYE))
+        self._look_around()
         try:
             async with asyncio.timeout(seconds):
                 await self._alone.wait()
@@ -179,6 +177,7 @@ class Hub:
             for (waiting, _), notice in self._notices.items():
                 if waiting is link:
                     notice.cancel()
+            self._look_around()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Begin with a connection; its task is this hub's own, so that nothing of it ends unseen."""
@@ -186,7 +185,6 @@ class Hub:
             writer.transport.abort()
             return
         self._connections += 1
-        self._alone.clear()
         self._tasks.spawn("follower", self._serve(reader, writer), forever=False)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -198,8 +196,7 @@ class Hub:
         finally:
             writer.transport.abort()
             self._connections -= 1
-            if not self._connections:
-                self._alone.set()
+            self._look_around()
 
     async def _accompany(self, link: Link) -> None:
         """Serve a follower's link; one that comes during the goodbye is told so at once."""
@@ -222,7 +219,15 @@ class Hub:
             log.info("stranger refused reason=%s", error)
         except OSError as error:
             log.info("stranger left error=%s", type(error).__name__)
+        except Exception as error:
+            # Somebody who has proved nothing must not be able to end this process.
+            log.error("handshake failed error=%s", where(error))
         return None
+
+    def _look_around(self) -> None:
+        """Let `close` go on once nobody is left who may still ask, or wait for an answer."""
+        if self._closing and self._connections == sum(link.silent for link in self._links):
+            self._alone.set()
 
     def _forget(self, link: Link, how: LinkEnd) -> None:
         """Drop a link that has ended; one that the kernel gave up on still counts as silent."""
@@ -267,9 +272,7 @@ class Hub:
         except OutcomeUnknown:
             message = response_message(number, Outcome.UNKNOWN)
         except Exception as error:
-            # Not the error's own text: it may quote the request.
-            place = "".join(traceback.format_tb(error.__traceback__))
-            log.error("forwarded request failed error=%s\n%s", type(error).__name__, place)
+            log.error("forwarded request failed error=%s", where(error))
             message = response_message(number, Outcome.UNKNOWN)
         finally:
             self._requests -= 1

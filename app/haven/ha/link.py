@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from typing import Protocol
 
 from haven.clock import Clock
@@ -12,6 +13,11 @@ from haven.ha.peers import LinkEnd, LinkTiming, Quiet
 from haven.tasks import TaskSet
 
 log = logging.getLogger("haven.link")
+
+
+def where(error: BaseException) -> str:
+    """Return an error's kind and traceback without its text, which may quote a request."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 class LinkOwner(Protocol):
@@ -110,6 +116,10 @@ class Link:
             return LinkEnd.LOST
         except FrameError as error:
             log.warning("link broken peer=%s reason=%s", self.peer.node, error)
+            return LinkEnd.BROKEN
+        except Exception as error:
+            # A failure over one peer's bytes costs that link, not this process: the peer dials again.
+            log.critical("link failed peer=%s error=%s", self.peer.node, where(error))
             return LinkEnd.BROKEN
 
     def _take(self, frame: Frame) -> None:

@@ -1,4 +1,4 @@
-"""What a new holder's node tells the run that held the lock before."""
+"""What nodes tell each other of the lock, without Consul."""
 
 import struct
 from dataclasses import dataclass
@@ -27,3 +27,9 @@ class HolderNote:
         if record is None:
             raise FrameError("holder cannot be read")
         return cls(record, _TERM.unpack_from(raw)[0])
+
+
+def speaks_for(word: str, run: str) -> bool:
+    """Tell whether a resignation's word, `run/generation`, is this run's own."""
+    speaker, _, generation = word.rpartition("/")
+    return speaker == run and generation.isdecimal()
