@@ -296,3 +296,20 @@ async def test_a_refused_write_passes_through_and_changes_nothing(core: Core, er
     with pytest.raises(type(error)):
         await put(core, 2)
     await put(core, 2, cas=1)
+
+
+async def test_a_read_starts_again_when_its_version_is_removed_under_its_hands(core: Core) -> None:
+    await core.write("secret/metadata/a/b", {"max_versions": 1})
+    await put(core, 1)
+    get, interfered = core.view.get, False
+
+    async def interfering(key: str) -> bytes | None:
+        nonlocal interfered
+        if "/data/1/" in key and not interfered:
+            interfered = True
+            await put(core, 2)
+        return await get(key)
+
+    core.view.get = interfering  # type: ignore[method-assign]
+    assert (await core.read("secret/data/a/b"))["data"] == {"n": 2}
+    assert interfered

@@ -5,6 +5,7 @@ import pytest
 
 from haven.core.logical import Response, Verb
 from haven.errors import NotActive, OutcomeUnknown
+from haven.storage.base import Delete
 from support.running_core import START, Core, Refused, start
 
 
@@ -204,7 +205,9 @@ async def test_a_child_cannot_slip_past_the_revocation_of_its_parent(core: Core)
     commit = core.view.commit
 
     async def slow(operations: Any) -> None:
-        await asyncio.sleep(0)
+        is_creation = len(operations) == 3 and not any(isinstance(one, Delete) for one in operations)
+        for _ in range(40 if is_creation else 1):
+            await asyncio.sleep(0)
         await commit(operations)
 
     core.view.commit = slow  # type: ignore[method-assign]
@@ -304,3 +307,26 @@ async def test_a_child_is_valid_only_as_long_as_its_parent(core: Core) -> None:
     core.clock.time += 61
     with Refused(403):
         await lookup(core, made.auth["client_token"])
+
+
+async def test_a_spent_token_is_removed_by_the_next_term_if_this_one_could_not(core: Core) -> None:
+    token = await core.token(num_uses=1)
+    commit, done = core.view.commit, 0
+
+    async def only_the_first(operations: Any) -> None:
+        nonlocal done
+        done += 1
+        if done > 1:
+            raise NotActive
+        await commit(operations)
+
+    core.view.commit = only_the_first  # type: ignore[method-assign]
+    with pytest.raises(NotActive):
+        await lookup(core, token)
+    core.view.commit = commit  # type: ignore[method-assign]
+    assert len([key for key in core.view.values if key.startswith("sys/token/id/")]) == 2
+    after = await core.restarted()
+    with Refused(403):
+        await lookup(after, token)
+    await after.running.tidy()
+    assert len([key for key in core.view.values if key.startswith("sys/token/id/")]) == 1
