@@ -115,7 +115,7 @@ def _status(chosen: argparse.Namespace) -> int:
 
     listed = chosen.node or [name for name in os.environ.get("HAVEN_NODES", "").split(",") if name.strip()]
     views = overview(
-        [_url(name.strip()) for name in listed] or [own_address(os.environ)], chosen.metrics_port
+        [_url(name) for name in listed] or [own_address(os.environ)], chosen.metrics_port
     )
     well, line = verdict(views)
     print(table(views), line, sep="\n\n")
@@ -124,6 +124,7 @@ def _status(chosen: argparse.Namespace) -> int:
 
 def _url(node: str) -> str:
     """Complete a node's address: `haven-1` is `http://haven-1:8200`."""
+    node = node.strip()
     if "://" in node:
         return node.rstrip("/")
     return f"http://{node}" if ":" in node else f"http://{node}:8200"
