@@ -114,9 +114,7 @@ def _status(chosen: argparse.Namespace) -> int:
     from haven.probe import own_address
 
     listed = chosen.node or [name for name in os.environ.get("HAVEN_NODES", "").split(",") if name.strip()]
-    views = overview(
-        [_url(name) for name in listed] or [own_address(os.environ)], chosen.metrics_port
-    )
+    views = overview([_url(name) for name in listed] or [own_address(os.environ)], chosen.metrics_port)
     well, line = verdict(views)
     print(table(views), line, sep="\n\n")
     return 0 if well else 1
