@@ -66,7 +66,6 @@ class Initialiser:
             node, initialised = self._until(self._initialised, "no node tells whether it is initialised")
             if initialised:
                 return self._already()
-            _move_aside(self._output)
             return self._initialise(node)
 
     def _already(self) -> bool:
@@ -88,6 +87,9 @@ class Initialiser:
             if answer.status != 200:
                 return self._refused(node, answer)
             _write_through(descriptor, answer.body)
+            # Only now is it certain that the keys in place belong to an earlier cluster: a node that has just
+            # started may say "not initialised" before it has seen the storage.
+            _move_aside(self._output)
             os.rename(writable, self._output)
         finally:
             os.close(descriptor)

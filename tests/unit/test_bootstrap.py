@@ -136,3 +136,21 @@ def test_no_key_is_logged(api: ApiDouble, tmp_path: Path, caplog: pytest.LogCapt
     assert "initialised" in caplog.text
     assert "hvs." not in caplog.text
     assert "a2V5" not in caplog.text
+
+
+def test_a_node_that_does_not_know_yet_costs_no_keys(
+    api: ApiDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.initialised = True
+    output = tmp_path / "init.json"
+    output.write_text("keys")
+    answer, early = api.answer, [(200, {"initialized": False})]
+
+    def unknowing(method: str, path: str, body: dict[str, object]) -> object:
+        asked = (method, path) == ("GET", "/v1/sys/init")
+        return early.pop() if asked and early else answer(method, path, body)
+
+    monkeypatch.setattr(api, "answer", unknowing)
+    assert not initialiser(api, output).run()
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["init.json"]
+    assert output.read_text() == "keys"
