@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from link_world import BRISK, CLOCK, KEY, PATIENT, Told, follower_of, get, holder_of, identity, record, until
@@ -184,7 +185,8 @@ async def test_other_node_at_the_address_is_no_evidence() -> None:
 
 async def test_what_another_host_of_the_same_name_says_is_no_evidence() -> None:
     told = Told()
-    async with scripted() as peer, scripted() as elsewhere, follower_of("two", told) as two:
+    soon = replace(PATIENT, handshake=0.5)
+    async with scripted() as peer, scripted() as elsewhere, follower_of("two", told, soon) as two:
         two.follow(record("one", peer.port))
         await until(lambda: two.responsive)
         elsewhere.run = "run-after"

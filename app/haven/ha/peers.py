@@ -27,7 +27,10 @@ class LinkTiming:
     handshake: float = 1.0
     """How long connecting, or proving oneself, may take."""
     first_retry: float = 0.02
-    """Time from the first try to connect to the second; after a kill the address answers for 60-80 ms."""
+    """Time from the first try to connect to the second."""
+    urgent_retry: float = 0.004
+    """The same after a link has ended: a killed process may still take a connection for a millisecond
+    and then reset it, and its address answers for 60-80 ms only."""
     most_retry: float = 0.5
     """The longest time between two tries to connect."""
     linger: float = 15.0
@@ -124,12 +127,12 @@ class DeathJudge:
         return self.dead
 
 
-def pauses(timing: LinkTiming, random: Random) -> Iterator[float]:
+def pauses(first: float, most: float, random: Random) -> Iterator[float]:
     """Return the times between tries to connect: growing, each shortened by chance up to a half."""
-    pause = timing.first_retry
+    pause = first
     while True:
         yield pause * (1 - random.random() / 2)
-        pause = min(pause * 1.5, timing.most_retry)
+        pause = min(pause * 1.5, most)
 
 
 def split_address(address: str) -> tuple[str, int]:

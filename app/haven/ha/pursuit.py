@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -74,7 +75,7 @@ class Pursuit:
         self._judge = DeathJudge()
         self._dials = 0
         self._tries = 0
-        self._pauses = pauses(around.timing, around.random)
+        self._pauses = pauses(around.timing.first_retry, around.timing.most_retry, around.random)
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self._complaint = ""
@@ -91,9 +92,7 @@ class Pursuit:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._tries = 0
-        self._pauses = pauses(self._around.timing, self._around.random)
-        self._again(at_once=True)
+        self._begin(self._around.timing.first_retry)
 
     async def stop(self, seconds: float) -> None:
         """Say goodbye and close, after at most so many seconds."""
@@ -125,6 +124,12 @@ class Pursuit:
             self._owner.disturbed(self, link)
             self.start()
         self._owner.changed()
+
+    def _begin(self, pause: float) -> None:
+        """Begin to try, at once, and then again after a pause that grows."""
+        self._tries = 0
+        self._pauses = pauses(pause, self._around.timing.most_retry, self._around.random)
+        self._again(at_once=True)
 
     def _again(self, at_once: bool = False) -> None:
         """Try to connect, unless that is needless now, and set the time for the next try.
@@ -207,5 +212,5 @@ class Pursuit:
             return
         log.info("link ended node=%s run=%s how=%s", self.node, self.run, how)
         self._judge.ended(how)
-        self.start()
+        self._begin(self._around.timing.urgent_retry)
         self._owner.changed()
