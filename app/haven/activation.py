@@ -1,11 +1,11 @@
 """What one activation serves with: a store, the core over it, and what the node adds to `sys/`."""
 
-import logging
 from collections.abc import Callable
 
 from haven.clock import Clock
 from haven.core.core import Core
 from haven.core.logical import Request, Response
+from haven.core.rotation import Rotation
 from haven.core.running import Running
 from haven.duties import ShareDuties, SystemDuties
 from haven.engines.catalog import ENGINES
@@ -13,14 +13,13 @@ from haven.errors import NotActive, NotApplied, OutcomeUnknown, Unavailable
 from haven.ha.leadership import Peer
 from haven.storage.active import ActiveStore, count_commits
 
-log = logging.getLogger("haven.node")
-
 
 class Duty:
     """The core of one activation; made anew each time, so that nothing outlives the authority it came by."""
 
-    def __init__(self, store: ActiveStore, running: Running, shares: ShareDuties) -> None:
+    def __init__(self, store: ActiveStore, running: Running, shares: ShareDuties, rotation: Rotation) -> None:
         self._store = store
+        self._rotation = rotation
         self._running = running
         self._shares = shares
 
@@ -33,8 +32,7 @@ class Duty:
         me: Callable[[], Peer],
         peers: Callable[[], list[Peer]],
     ) -> "Duty":
-        """Read what serving needs, and learn of keys changed by other nodes; raises `Unavailable`."""
-        await core.follow(store.get)
+        """Read what serving needs; raises `Unavailable`."""
         rotation = core.rotation(store)
         system = SystemDuties(rotation, clock, me, peers)
         running = await Running.activate(core.view(store, ""), clock, ENGINES, system.handlers())
@@ -43,7 +41,7 @@ class Duty:
             core.recovery_rekey(store),
             core.generate_root(store, running.create_root_token),
         )
-        return cls(store, running, shares)
+        return cls(store, running, shares, rotation)
 
     def serve(self) -> None:
         """Begin to serve."""
@@ -53,9 +51,10 @@ class Duty:
         """End for good: nothing more is answered."""
         self._store.end()
 
-    async def tidy(self) -> None:
-        """Finish what an earlier activation left undone."""
+    async def keep_up(self) -> None:
+        """Finish what an earlier activation left undone, and rotate keys when that is due."""
         await self._running.tidy()
+        await self._rotation.maintain()
 
     async def authorize(self, token: str, path: str) -> None:
         """Check a token for a path outside of the mounts; raises `RequestError`."""

@@ -105,6 +105,8 @@ def assemble(config: Config, died: Callable[[str], None]) -> Assembled:
     inbound = Inbound(clock)
     admission = Admission(TaskSet(died))
     operations = TaskSet(died)
+    limits = ParkingLimits(config.parking.requests, config.parking.body_bytes, config.parking.seconds)
+    lot = ParkingLot(limits, clock, telemetry)
     storage, lead = _storage(config, clock, telemetry, inbound, died)
     parts = Parts(
         core=Core(storage, _seal(config), clock, initial_entries),
@@ -115,13 +117,12 @@ def assemble(config: Config, died: Callable[[str], None]) -> Assembled:
         addresses=Addresses(config.node, config.http.api_address, config.cluster.address),
         ha_enabled=config.storage is StorageKind.CONSUL,
         lead=lead,
+        parked=lambda: lot.count,
         died=died,
     )
-    hardening.lock_memory()
     node = Node(parts, config.storage.value, hardening.freeze_after_unseal)
     settings = ApiSettings(max_body=config.http.max_body, redirect=config.forwarding is Forwarding.REDIRECT)
-    limits = ParkingLimits(config.parking.requests, config.parking.body_bytes, config.parking.seconds)
-    gate = build_gate(node, admission, operations, ParkingLot(limits, clock, telemetry), settings, telemetry)
+    gate = build_gate(node, admission, operations, lot, settings, telemetry)
     node.on_forwarded = gate.handle_forwarded
     http = build_app(node, gate, operations, clock, settings, telemetry)
     metrics = MetricsServer(telemetry.registry, config.metrics.host, config.metrics.port)
@@ -165,7 +166,10 @@ def _storage(
         )
         return Cluster(membership, key, parts, activation, handler)
 
-    return ConsulStorage(transport, telemetry, prefix=consul.prefix), lead
+    storage = ConsulStorage(
+        transport, telemetry, prefix=consul.prefix, write_deadline=config.timing.call_deadline
+    )
+    return storage, lead
 
 
 def _seal(config: Config) -> SealConfiguration:

@@ -66,7 +66,7 @@ class ShareDuties:
     def __init__(self, rekey: Rekey, recovery_rekey: Rekey | None, generate_root: GenerateRoot) -> None:
         self._calls = {
             **_rekeying("sys/rekey", rekey),
-            **(_rekeying("sys/rekey-recovery-key", recovery_rekey) if recovery_rekey else {}),
+            **_rekeying("sys/rekey-recovery-key", recovery_rekey),
             ("sys/generate-root/attempt", Verb.READ): _told(generate_root.status),
             ("sys/generate-root/attempt", Verb.UPDATE): _began(generate_root.start),
             ("sys/generate-root/attempt", Verb.DELETE): _ended(generate_root.cancel),
@@ -87,7 +87,12 @@ class ShareDuties:
         return None if body is None else Response(body)
 
 
-def _rekeying(prefix: str, rekey: Rekey) -> dict[tuple[str, Verb], Call]:
+def _rekeying(prefix: str, rekey: Rekey | None) -> dict[tuple[str, Verb], Call]:
+    if rekey is None:
+        paths = (f"{prefix}/{name}" for name in ("init", "update", "verify"))
+        return {
+            (path, verb): _unsupported for path in paths for verb in (Verb.READ, Verb.UPDATE, Verb.DELETE)
+        }
     return {
         (f"{prefix}/init", Verb.READ): _told(rekey.status),
         (f"{prefix}/init", Verb.UPDATE): _began(rekey.start),
@@ -114,6 +119,10 @@ def _described(peer: Peer, *, active: bool, echo: str | None) -> dict[str, objec
         "last_echo": echo,
         "version": VERSION,
     }
+
+
+async def _unsupported(body: Mapping[str, Any]) -> None:
+    raise RequestError(400, "recovery rekeying not supported")
 
 
 def _told(tell: Callable[[], Mapping[str, Any]]) -> Call:

@@ -141,17 +141,8 @@ class Node:
         if not self.may_serve():
             raise RequestError(500, SEALED_STANDBY)
         await self._authorize(token, "sys/seal")
-        async with self._turning:
-            opened, self._sealed_by_hand = self._unsealed, True
-            if opened is None:
-                return
-            before = self.status().role
-            await opened.stop("sealed")
-            self._unsealed = None
-            self._core.seal()
-            self._closed_since = (self._clock.wall(), "sealed")
-            self._telemetry.transition(before, Role.SEALED, "sealed")
-            self._bell.ring()
+        self._sealed_by_hand = True
+        await self._close("sealed")
 
     async def step_down(self, token: str) -> None:
         """Hand over to another node if active; raises `RequestError`."""
@@ -190,12 +181,27 @@ class Node:
                 self._telemetry.transition(Role.UNINITIALISED, Role.SEALED, "initialised")
             if self._core.sealed or self._unsealed:
                 return
-            opened = Unsealed(self._parts, self._forwarded)
+            opened = Unsealed(self._parts, self._forwarded, self._keys_lost)
             await opened.start()
             self._unsealed, self._sealed_by_hand = opened, False
             self._telemetry.transition(Role.SEALED, Role.STANDBY, "unsealed")
             self._after_unseal()
             self._bell.ring()
+
+    async def _close(self, reason: str) -> None:
+        """Hand over, end what an unsealed node runs, and forget the keys."""
+        async with self._turning:
+            if self._unsealed is None:
+                return
+            await self._unsealed.stop("sealed")
+            self._unsealed = None
+            self._core.seal()
+            self._closed_since = (self._clock.wall(), reason)
+            self._telemetry.transition(Role.STANDBY, Role.SEALED, "sealed")
+            self._bell.ring()
+
+    def _keys_lost(self) -> None:
+        self._tasks.spawn("close", self._close("keys-lost"), forever=False)
 
     async def _forwarded(self, request: RawRequest) -> RawResponse:
         return await self.on_forwarded(request)

@@ -26,7 +26,9 @@ DRAIN_SECONDS = 2.0
 """How long a hand-over waits for the writes that were let in (DESIGN.md 3.4)."""
 FOLLOW_SECONDS = 5.0
 """How often a standby looks for rotated keys."""
-TIDY_RETRY_SECONDS = 5.0
+UPKEEP_SECONDS = 300.0
+UPKEEP_RETRY_SECONDS = 5.0
+PARKED_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,18 @@ class Parts:
     ha_enabled: bool
     lead: Callable[[Membership, bytes, Activation, RequestHandler], Leadership]
     """Makes the leadership of one unsealing, with the key that only unsealed nodes have."""
+    parked: Callable[[], int]
+    """Tells how many requests wait on this node for one that may answer."""
     died: Callable[[str], None]
 
 
 class Unsealed:
     """One unsealing, from the first key to the seal; implements `haven.ha.membership.Activation`."""
 
-    def __init__(self, parts: Parts, on_request: RequestHandler) -> None:
+    def __init__(self, parts: Parts, on_request: RequestHandler, keys_lost: Callable[[], None]) -> None:
+        """`keys_lost` is told when this node can only go on after it has been unsealed again."""
         self._parts = parts
+        self._keys_lost = keys_lost
         self._duty: Duty | None = None
         self._tasks = TaskSet(parts.died)
         addresses = parts.addresses
@@ -73,7 +79,8 @@ class Unsealed:
 
     async def stop(self, reason: str) -> None:
         """Hand over what there is to hand over, then end."""
-        await self.leave(reason)
+        if await self.leave(reason):
+            await self._send_parked_on()
         self._parts.admission.close()
         await self._parts.admission.drain(DRAIN_SECONDS)
         await self._tasks.stop()
@@ -88,9 +95,14 @@ class Unsealed:
         self.retire()
         parts = self._parts
         store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
+        try:
+            await parts.core.follow(store.get)
+        except DecryptionFailed as error:
+            self._lose_keys(error)
+            raise
         self._duty = duty = await Duty.load(parts.core, store, parts.clock, self.me, self.leadership.peers)
         duty.serve()
-        self._tasks.spawn("tidy", self._tidy(duty), forever=False)
+        self._tasks.spawn("upkeep", self._keep_up(duty), forever=False)
 
     def retire(self) -> None:
         """Drop what the activation had loaded: this node is a standby now."""
@@ -142,20 +154,23 @@ class Unsealed:
 
     # Background ----------------------------------------------------------------------------
 
-    async def _tidy(self, duty: Duty) -> None:
-        """Finish what an earlier activation left undone, as long as this one lasts."""
+    async def _send_parked_on(self) -> None:
+        """Let what was parked here go on to the next holder before the links end."""
+        deadline = self._parts.clock.now() + DRAIN_SECONDS
+        while self._parts.parked() and self._parts.clock.now() < deadline:
+            await self.leadership.changed(PARKED_LOOK_SECONDS)
+
+    async def _keep_up(self, duty: Duty) -> None:
+        """Finish what an earlier activation left undone, then care for the keys, while this one lasts."""
+        pause = 0.0
         while self._duty is duty:
+            await asyncio.sleep(pause)
             try:
-                await duty.tidy()
-            except (Unavailable, NotApplied, OutcomeUnknown) as error:
-                log.warning("event=tidy retry=%.0fs error=%s", TIDY_RETRY_SECONDS, type(error).__name__)
-                await asyncio.sleep(TIDY_RETRY_SECONDS)
-            except NotActive:
-                if self._duty is duty and self.leadership.may_serve():
-                    raise
-                await asyncio.sleep(TIDY_RETRY_SECONDS)
-            else:
-                return
+                await duty.keep_up()
+                pause = UPKEEP_SECONDS
+            except (NotActive, NotApplied, OutcomeUnknown, Unavailable) as error:
+                pause = UPKEEP_RETRY_SECONDS
+                log.info("event=upkeep retry=%.0fs error=%s", pause, type(error).__name__)
 
     async def _follow_keys(self) -> None:
         """Learn of rotated and rekeyed keys while another node is active."""
@@ -168,4 +183,9 @@ class Unsealed:
             except Unavailable:
                 continue  # the next look will do
             except DecryptionFailed as error:
-                log.error("event=keys-lost action=unseal-this-node-again error=%s", error)
+                self._lose_keys(error)
+
+    def _lose_keys(self, error: DecryptionFailed) -> None:
+        """Give up: both a rotation and a rekey went by unseen, and only new shares can help."""
+        log.error("event=keys-lost action=unseal-this-node-again error=%s", error)
+        self._keys_lost()
