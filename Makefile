@@ -2,8 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/pytest -q
 
-.PHONY: help up down clean logs status images test lint unit clean-venv
+.PHONY: help up down clean logs status images test lint unit simulate model contract api stack clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -32,16 +33,33 @@ $(STAMP): app/requirements-dev.txt app/pyproject.toml
 	$(BIN)/pip install --quiet --require-hashes -r app/requirements-dev.txt
 	touch $@
 
-test: lint unit ## Run every check and test tier
+# The tiers, quick ones first; `make test` runs all of them and stops at the first that fails.
+test: lint unit simulate model contract api stack ## Run every check and every test tier
+	@echo "make test: every check and every tier passed"
 
 lint: $(STAMP) ## Format, lint, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	cd app && ../$(BIN)/lint-imports --config ../.importlinter
+	cd app && ../$(BIN)/lint-imports ../.importlinter
 
-unit: $(STAMP) ## Run the test tiers that need no container
-	$(BIN)/pytest
+unit: $(STAMP) ## Test the parts, each by itself
+	$(PYTEST) -n 2 tests/unit
+
+simulate: $(STAMP) ## Play seeds of faults: the protocol alone, then whole nodes in virtual time
+	$(PYTEST) -n 2 tests/simulation tests/virtual
+
+model: $(STAMP) ## Check the Promela model of the lock with spin, and its mutants
+	$(PYTEST) tests/model
+
+contract: $(STAMP) ## Hold memory, SQLite and three real Consul servers to one contract
+	$(PYTEST) tests/contract
+
+api: $(STAMP) ## Judge the API with hvac, the bao command line and OpenBao beside it
+	$(PYTEST) tests/api
+
+stack: $(STAMP) ## Test images, Compose and the running stack with faults; needs Docker
+	$(PYTEST) tests/stack -m "not chaos"
 
 clean-venv: ## Remove the development environment
 	rm -rf $(VENV)
