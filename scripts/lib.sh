@@ -15,15 +15,15 @@ fail() {
     exit 1
 }
 
-# Take the settings of .env that the environment does not have already, as Compose does.
+# Take the settings of .env (or of HAVEN_ENV_FILE) that the environment does not have already, as Compose does.
 read_settings() {
-    local line name
-    [ -r .env ] || return 0
+    local line name file=${HAVEN_ENV_FILE:-.env}
+    [ -r "$file" ] || return 0
     while IFS= read -r line || [ -n "$line" ]; do
         [[ $line =~ ^([A-Za-z_][A-Za-z_0-9]*)=(.*)$ ]] || continue
         name=${BASH_REMATCH[1]}
         [ -n "${!name+set}" ] || export "$name=${BASH_REMATCH[2]}"
-    done <.env
+    done <"$file"
 }
 
 read_settings
