@@ -47,7 +47,8 @@ def summary() -> list[Panel]:
     """Return the row of numbers."""
     agreement = f"sum({proxy('active')}) == bool sum(vault_core_active)"
     agree = states(("disagree", "red"), ("agree", "green"))
-    once = "Two for one sample may be a hand-over between two scrapes; two for longer must never be."
+    once = "For 5 s: for less it may be a hand-over between the scrapes of two nodes. Two must never be."
+    lasting = "min_over_time(sum(vault_core_active)[5s:1s])"
     return [
         number(
             5, "Active node", "Who answers now.", ("vault_core_active == 1", "{{node}}"), noValue="nobody"
@@ -72,7 +73,7 @@ def summary() -> list[Panel]:
             4,
             "Most active nodes at once",
             once,
-            ("max_over_time(sum(vault_core_active)[$__range:1s])", ""),
+            (f"max_over_time({lasting}[$__range:1s])", ""),
             thresholds=colours((None, "green"), (2, "red")),
         ),
         number(4, "HAProxy and nodes", "Whether they agree.", (agreement, ""), mappings=[agree]),
