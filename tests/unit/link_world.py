@@ -158,6 +158,12 @@ class Proxy:
     def stall(self) -> None:
         self._open.clear()
 
+    def stall_present(self) -> None:
+        """Stall the connections that there are, and pass on those that come."""
+        self._open.clear()
+        self._open = asyncio.Event()
+        self._open.set()
+
     def go_on(self) -> None:
         self._open.set()
 
@@ -170,13 +176,15 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pass_on(source, sink))
+            task = asyncio.create_task(self._pass_on(source, sink, self._open))
             self._tasks.add(task)
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, passing: asyncio.Event
+    ) -> None:
         try:
             while data := await source.read(65536):
-                await self._open.wait()
+                await passing.wait()
                 sink.write(data)
                 await sink.drain()
         except ConnectionError:

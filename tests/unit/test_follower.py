@@ -158,6 +158,21 @@ async def test_request_in_flight_on_a_holder_that_falls_silent_fails_and_is_no_d
         await proxy.stop()
 
 
+async def test_silent_link_is_replaced_by_one_that_works() -> None:
+    told = Told()
+    async with holder_of("one", timing=BRISK) as one, follower_of("two", told, BRISK) as two:
+        proxy = Proxy(one.hub.port)
+        await proxy.start()
+        two.follow(record("one", proxy.port))
+        await until(lambda: two.responsive)
+        before = set(two._open)
+        proxy.stall_present()
+        await until(lambda: two.responsive and len(two._open) == 1 and not before & set(two._open))
+        assert (await two.forward(get())).status == 200
+        assert told.deaths == []
+        await proxy.stop()
+
+
 async def test_client_that_goes_away_leaves_the_link_in_order() -> None:
     async with holder_of("one") as one, follower_of("two") as two:
         waiting = later(get())
@@ -234,6 +249,18 @@ async def test_predecessor_is_told_who_holds_the_lock_now() -> None:
         assert (await two.forward(get())).status == 200
         assert (len(one.asked), len(three.asked)) == (0, 1)
         assert three.told == []
+
+
+async def test_holder_is_not_told_of_itself_when_the_lock_looks_free() -> None:
+    async with holder_of("one") as one, follower_of("two") as two:
+        two.follow(record("one", one.hub.port), 4)
+        await until(lambda: two.responsive)
+        two.follow(None)
+        two.follow(record("one", one.hub.port, session="other"), 5)
+        two.follow(None)
+        two.follow(record("three"), 6)
+        await until(lambda: (record("three"), 6) in one.told)
+        assert {found.node for found, _ in one.told} == {"three"}
 
 
 async def test_predecessor_is_told_by_the_new_holder_itself_and_after_its_link_came_back() -> None:

@@ -5,7 +5,7 @@ import pytest
 from link_world import BRISK, CLOCK, KEY, Proxy, echo, follower_of, get, holder_of, identity, record, until
 
 from haven.errors import NotActive, OutcomeUnknown
-from haven.ha.connection import open_as_dialler
+from haven.ha.connection import Connection, _hear, _say, open_as_dialler
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.frames import Frame, Kind
 from haven.ha.handshake import Dialler, HandshakeFailed
@@ -56,16 +56,22 @@ async def test_request_that_crosses_the_goodbye_was_surely_not_executed() -> Non
         assert all(isinstance(outcome, RawResponse | NotActive) for outcome in outcomes)
 
 
-async def test_follower_that_comes_during_the_goodbye_is_not_left_in_doubt() -> None:
-    async with holder_of("one") as one, follower_of("two") as two:
-        two.follow(record("one", one.hub.port))
+async def test_follower_that_comes_during_the_goodbye_is_told_so() -> None:
+    async with holder_of("one") as one:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.hub.port)
         await until(lambda: one.hub._connections == 1)
         closing = asyncio.create_task(one.hub.close(30.0))
-        while not closing.done():
-            with contextlib.suppress(NotActive):
-                await two.forward(get(method="PUT"))
-            await asyncio.sleep(0)
-        assert one.asked == []
+        await asyncio.sleep(0)
+        dialler = Dialler(KEY, identity("two"))
+        await _say(writer, dialler.hello())
+        peer, proof, keys = dialler.answer(await _hear(reader))
+        await _say(writer, proof)
+        link = Link(Connection(reader, writer, peer, keys), CLOCK, one.hub._timing, Mute())
+        running = asyncio.create_task(link.run())
+        await until(lambda: link.leaving)
+        link.finish()
+        await running
+        await closing
 
 
 async def test_closing_does_not_wait_for_ever() -> None:
@@ -111,6 +117,24 @@ async def test_closing_does_not_wait_for_a_silent_follower() -> None:
         proxy.stall()
         async with asyncio.timeout(30):
             await one.hub.close(300.0)
+        await proxy.stop()
+
+
+async def test_follower_that_the_kernel_gave_up_on_still_counts_as_silent_until_it_is_back() -> None:
+    async with holder_of("one", timing=BRISK) as one, follower_of("two", timing=BRISK) as two:
+        proxy = Proxy(one.hub.port)
+        await proxy.start()
+        two.follow(record("one", proxy.port))
+        await until(lambda: two.responsive)
+        await one.met()
+        proxy.stall()
+        await until(lambda: one.hub.silent(CLOCK.now()))
+        for link in one.hub._links:
+            link._reader.set_exception(TimeoutError())
+        await until(lambda: not one.hub._links)
+        assert one.hub.silent(CLOCK.now())
+        proxy.go_on()
+        await until(lambda: not one.hub.silent(CLOCK.now()))
         await proxy.stop()
 
 

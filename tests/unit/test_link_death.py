@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from link_world import BRISK, CLOCK, KEY, PATIENT, Told, follower_of, get, holder_of, identity, record, until
 
+from haven.errors import OutcomeUnknown
 from haven.ha.connection import open_as_listener
 from haven.ha.frames import Frame
 from haven.ha.handshake import Listener
@@ -249,6 +250,22 @@ async def test_goodbye_is_no_death() -> None:
         await one.hub.close(30.0)
         assert two._current
         tries = two._current._tries
+        await until(lambda: two._current is not None and two._current._tries > tries + 4)
+        assert told.deaths == []
+
+
+async def test_end_after_a_goodbye_is_no_death_even_with_a_request_in_flight() -> None:
+    told = Told()
+    async with holder_of("one") as one, follower_of("two", told) as two:
+        one.answer = lambda request: asyncio.get_running_loop().create_future()
+        two.follow(record("one", one.hub.port))
+        await until(lambda: two.responsive)
+        task = asyncio.create_task(two.forward(get(method="PUT")))
+        await until(lambda: len(one.asked) == 1)
+        await one.hub.close(0.2)
+        with pytest.raises(OutcomeUnknown):
+            await task
+        tries = two._current._tries if two._current else 0
         await until(lambda: two._current is not None and two._current._tries > tries + 4)
         assert told.deaths == []
 
