@@ -92,12 +92,13 @@ def test_a_read_goes_on_to_another_node(proxy: Proxy, method: str, how: str) -> 
 
 
 @needs_docker
-def test_a_write_that_was_surely_not_executed_goes_on_to_another_node(proxy: Proxy) -> None:
+@pytest.mark.parametrize("size", [0, 8, 20_000])
+def test_a_write_that_was_surely_not_executed_goes_on_to_another_node(proxy: Proxy, size: int) -> None:
     proxy.nodes[0].how = "refuse"
-    status, answer, _ = proxy.ask("PUT", "the body")
+    status, answer, _ = proxy.ask("PUT", "x" * size)
     assert status == 200
     assert answer["node"] != "haven-1"
-    assert [body for node in proxy.nodes for _, body, _ in node.seen] == ["the body"] * 2
+    assert [body for node in proxy.nodes for _, body, _ in node.seen] == ["x" * size] * 2
 
 
 @needs_docker
