@@ -135,6 +135,10 @@ async def test_follower_that_the_kernel_gave_up_on_still_counts_as_silent_until_
         assert one.hub.silent(CLOCK.now())
         proxy.go_on()
         await until(lambda: not one.hub.silent(CLOCK.now()))
+        await until(lambda: two.responsive)
+        await two.close()
+        await until(lambda: not one.hub._links)
+        assert not one.hub.silent(CLOCK.now())
         await proxy.stop()
 
 
