@@ -1,0 +1,28 @@
+"""Whole nodes keep their promises whatever happens, in every seed."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from virtual.play import SEEDS, play
+
+BLOCKS = 20
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_no_seed_breaks_a_promise(block: int) -> None:
+    for seed in range(block * SEEDS // BLOCKS, (block + 1) * SEEDS // BLOCKS):
+        world = play(seed)
+        assert len(world.workload.records) > 20, f"seed {seed}: hardly anything was asked"
+
+
+def test_a_seed_plays_the_same_each_time() -> None:
+    assert play(3).trace == play(3).trace
