@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,7 +14,10 @@ from chaos.linearizability import Verdict, check
 from chaos.secret_model import Kind, Operation, Outcome
 
 READS = {Kind.READ, Kind.LISTED}
+ANSWERED, REFUSED, UNKNOWN, FAILED_READS = COLUMNS = ("answered", "refused", "unknown", "failed reads")
 PATIENCE = aiohttp.ClientTimeout(total=30, connect=5)
+LAST_ANSWERS_SECONDS = 3.0
+"""How long requests in flight may take when the workload ends; by then everything is whole again."""
 
 
 @dataclass(slots=True)
@@ -41,35 +44,38 @@ class History:
         verdicts = {secret: check(history) for secret, history in self.operations.items()}
         return {secret: verdict for secret, verdict in verdicts.items() if not verdict.linearizable}
 
-    def account(self) -> Counter[str]:
-        """Count what became of the requests: answered, refused and surely not done, unknown, failed reads."""
-        return Counter(_column(record) for record in self.records)
-
-    def failed_reads(self) -> list[Record]:
-        """Return the reads that got no answer."""
-        return [record for record in self.records if _column(record) == "failed reads"]
-
-    def longest_pause(self, since: float, until: float) -> float:
-        """Return the longest time in seconds without any answered request between two moments."""
-        answered = (r.returned for r in self.records if _column(r) == "answered")
-        moments = sorted([since, until, *(moment for moment in answered if since < moment < until)])
-        return max(later - earlier for earlier, later in pairwise(moments))
+    def at(self, *entrances: str) -> list[Record]:
+        """Return the requests that were sent to these entrances."""
+        return [record for record in self.records if record.entrance in entrances]
 
 
-def _column(record: Record) -> str:
+def account(records: Iterable[Record]) -> Counter[str]:
+    """Count what became of requests: answered, refused and surely not done, unknown, failed reads."""
+    return Counter(column(record) for record in records)
+
+
+def longest_pause(records: Iterable[Record], since: float, until: float) -> float:
+    """Return the longest time in seconds without any answered request between two moments."""
+    answered = (record.returned for record in records if column(record) == ANSWERED)
+    moments = sorted([since, until, *(moment for moment in answered if since < moment < until)])
+    return max(later - earlier for earlier, later in pairwise(moments))
+
+
+def column(record: Record) -> str:
+    """Return the column of the account that a request belongs to."""
     if record.outcome in {Outcome.DONE, Outcome.MISMATCH}:
-        return "answered"
+        return ANSWERED
     if record.kind in READS:
-        return "failed reads"
-    return "refused" if record.outcome is Outcome.REFUSED else "unknown"
+        return FAILED_READS
+    return REFUSED if record.outcome is Outcome.REFUSED else UNKNOWN
 
 
 class Workload:
-    """Some clients at a few entrances (HAProxy, single nodes) on a few secrets."""
+    """Some clients at a few entrances (HAProxy, single nodes), named with their URLs, on a few secrets."""
 
     def __init__(
         self,
-        entrances: Sequence[str],
+        entrances: Mapping[str, str],
         token: str,
         seed: int,
         *,
@@ -77,7 +83,7 @@ class Workload:
         secrets: int = 5,
         rest: float = 0.03,
     ) -> None:
-        self._entrances = entrances
+        self._entrances = dict(entrances)
         self._headers = {"X-Vault-Token": token}
         self._seed = seed
         self._clients = clients
@@ -91,20 +97,22 @@ class Workload:
     async def __aenter__(self) -> "Workload":
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=PATIENCE, connector=connector)
+        # aiohttp would send a DELETE again, unasked, when its connection drops.
+        self._session._retry_connection = False
         for number in range(self._clients):
             self._tasks.append(asyncio.create_task(self._client(number)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping.set()
-        try:
-            await asyncio.gather(*self._tasks)
-        finally:
-            await self._session.close()
+        await asyncio.wait(self._tasks, timeout=LAST_ANSWERS_SECONDS)
+        await self._session.close()  # what still waits for an answer ends without one
+        await asyncio.gather(*self._tasks)
 
     async def _client(self, number: int) -> None:
         chance = random.Random(f"{self._seed}/{number}")
-        entrance = self._entrances[number % len(self._entrances)]
+        names = list(self._entrances)
+        entrance = names[number % len(names)]
         count = 0
         known: dict[str, int] = {}
         while not self._stopping.is_set():
@@ -147,7 +155,9 @@ class Workload:
         begun = time.monotonic()
         outcome, answer, version, value = Outcome.UNKNOWN, "", 0, None
         try:
-            status, body = await self._call("GET", f"{entrance}/v1/secret/data/{self._folder}/{secret}")
+            status, body = await self._call(
+                "GET", f"{self._entrances[entrance]}/v1/secret/data/{self._folder}/{secret}"
+            )
             answer = str(status)
             if status in {200, 404}:
                 outcome = Outcome.DONE
@@ -171,7 +181,7 @@ class Workload:
         if cas:
             body["options"] = {"cas": expected}
         begun = time.monotonic()
-        url = f"{entrance}/v1/secret/data/{self._folder}/{secret}"
+        url = f"{self._entrances[entrance]}/v1/secret/data/{self._folder}/{secret}"
         outcome, answer, reply = await self._change("POST", url, body)
         version = None
         if outcome is Outcome.DONE and reply:
@@ -190,7 +200,7 @@ class Workload:
 
     async def _delete(self, entrance: str, number: int, secret: str) -> None:
         begun = time.monotonic()
-        url = f"{entrance}/v1/secret/data/{self._folder}/{secret}"
+        url = f"{self._entrances[entrance]}/v1/secret/data/{self._folder}/{secret}"
         outcome, answer, _ = await self._change("DELETE", url, None)
         operation = Operation(Kind.DELETE, outcome, begun, time.monotonic(), client=f"c{number}")
         self._note(secret, entrance, answer, operation)
@@ -201,7 +211,7 @@ class Workload:
         """Send a write; only a 503 and a refused connection say that it was surely not done."""
         try:
             status, reply = await self._call(method, url, body)
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Outcome.REFUSED, type(error).__name__, None
         except (aiohttp.ClientError, TimeoutError) as error:
             return Outcome.UNKNOWN, type(error).__name__, None
@@ -216,7 +226,9 @@ class Workload:
         outcome, answer = Outcome.UNKNOWN, ""
         names: list[str] = []
         try:
-            status, body = await self._call("LIST", f"{entrance}/v1/secret/metadata/{self._folder}")
+            status, body = await self._call(
+                "LIST", f"{self._entrances[entrance]}/v1/secret/metadata/{self._folder}"
+            )
             answer = str(status)
             if status in {200, 404}:
                 outcome = Outcome.DONE

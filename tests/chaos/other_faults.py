@@ -1,0 +1,98 @@
+"""Faults around the nodes: HAProxy, too little processor time or memory, and two faults at once."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from chaos.consul_faults import kill_follower, kill_leader, pause_leader
+from chaos.faults import Fault, Promise, Scene
+from chaos.network_faults import drop_both, unplug_everything
+from chaos.node_faults import crash, hang, kill, step_down
+from stack.running import CONSULS, NODES
+
+PLENTY = "256m"
+PAIRS = (
+    (kill, kill_leader),
+    (kill, pause_leader),
+    (hang, kill_follower),
+    (drop_both, kill_leader),
+    (step_down, kill_leader),
+    (crash, kill_follower),
+    (unplug_everything, pause_leader),
+)
+WHOLE_PROXY = Promise(reads_fail=True, writes_unknown=True, writes_refused=True, leader_stays=True)
+
+
+def haproxy_crash(scene: Scene) -> None:
+    scene.mark("crash haproxy")
+    scene.stack.containers.crash("haproxy")
+
+
+def haproxy_restart(scene: Scene) -> None:
+    scene.mark("restart haproxy")
+    scene.stack.containers.restart("haproxy")
+
+
+def starve_active(scene: Scene) -> None:
+    """Give the active a twentieth of a processor: it is late with everything."""
+    scene.mark(f"starve {scene.active}")
+    scene.stack.containers.limit(scene.active, cpus=0.05)
+    scene.hold(6, 9)
+    scene.mark(f"feed {scene.active}")
+    scene.stack.containers.limit(scene.active, cpus=os.cpu_count())
+
+
+def starve_everybody(scene: Scene) -> None:
+    services = (*NODES, *CONSULS)
+    scene.mark("starve all nodes and Consul servers")
+    for service in services:
+        scene.stack.containers.limit(service, cpus=0.12)
+    scene.hold(6, 9)
+    for service in services:
+        scene.stack.containers.limit(service, cpus=os.cpu_count())
+    scene.mark("feed them")
+
+
+def out_of_memory(scene: Scene) -> None:
+    """Lower the active's limit below what it uses: the kernel kills it, its policy starts it again."""
+    victim = scene.hit(scene.active)
+    scene.mark(f"{victim} reaches its memory limit")
+    before = scene.stack.containers.pid(victim)
+    scene.stack.containers.limit(victim, memory="40m")
+    scene.stack.until(lambda: scene.stack.containers.pid(victim) != before, f"{victim} was killed", 30)
+    scene.mark(f"{victim} has memory again")
+    scene.stack.containers.limit(victim, memory=PLENTY)
+
+
+def two_at_once(scene: Scene) -> None:
+    """Let two faults begin one shortly after the other, and heal in their own time."""
+    first, second = scene.chance.choice(PAIRS)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        beside = pool.submit(second, scene)
+        scene.hold(0, 0.5)
+        first(scene)
+        beside.result()
+
+
+OTHER_FAULTS = (
+    Fault("haproxy-crash", "HAProxy, the single one, dies and comes back", haproxy_crash, WHOLE_PROXY),
+    Fault("haproxy-restart", "HAProxy stops in order and starts again", haproxy_restart, WHOLE_PROXY),
+    Fault(
+        "starve-active",
+        "the active gets too little processor time",
+        starve_active,
+        Promise(writes_unknown=True),
+    ),
+    Fault(
+        "starve-everybody",
+        "nodes and Consul get too little processor time",
+        starve_everybody,
+        Promise(reads_fail=True, writes_unknown=True, writes_refused=True),
+    ),
+    Fault(
+        "out-of-memory",
+        "the active reaches its memory limit",
+        out_of_memory,
+        Promise(0.1, writes_unknown=True),
+    ),
+    Fault("two-at-once", "a fault of a node and one of Consul", two_at_once, Promise(writes_unknown=True)),
+)
