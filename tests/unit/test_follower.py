@@ -121,10 +121,11 @@ async def test_request_that_was_not_sent_whole_when_the_link_ends_was_surely_not
         await proxy.start()
         two.follow(record("one", proxy.port))
         await until(lambda: two.responsive)
+        await one.met()
         proxy.stall()
         task = asyncio.create_task(two.forward(get(method="PUT", body=bytes(30_000_000))))
-        link = next(iter(one.hub._links))
-        await until(lambda: not link.outbox.lone)
+        (link,) = two._open
+        await until(lambda: bool(link.outbox._messages))
         one.reset_links()
         await proxy.stop()
         with pytest.raises(NotActive):

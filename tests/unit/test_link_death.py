@@ -14,7 +14,7 @@ from link_world import BRISK, CLOCK, KEY, PATIENT, Told, follower_of, get, holde
 from haven.errors import OutcomeUnknown
 from haven.ha.connection import open_as_listener
 from haven.ha.frames import Frame
-from haven.ha.handshake import Listener
+from haven.ha.handshake import HandshakeFailed, Listener
 from haven.ha.link import Link
 
 PROCESS = """
@@ -50,6 +50,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.dials = 0
+        self.meeting = 0
         self.hang = False
         self.run: str | None = None
         self.node = "one"
@@ -61,6 +62,15 @@ class Scripted:
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def met(self) -> Link:
+        """Return the link, once it is the only one that stands and nobody is in the handshake."""
+
+        def standing() -> list[Link]:
+            return [link for link in self.links if link.end is None]
+
+        await until(lambda: self.meeting == 0 and len(standing()) == 1)
+        return standing()[0]
 
     def refuse(self) -> None:
         self._server.close()
@@ -89,11 +99,14 @@ class Scripted:
         if self.hang:
             return
         listener = Listener(KEY, identity(self.node, run=self.run or f"run-{self.node}"))
+        self.meeting += 1
         try:
             connection = await open_as_listener(reader, writer, listener)
-        except Exception:
+        except (OSError, HandshakeFailed):
             writer.transport.abort()
-            raise
+            return
+        finally:
+            self.meeting -= 1
         link = Link(connection, CLOCK, PATIENT, self)
         self.links.append(link)
         self._tasks.append(asyncio.create_task(link.run()))
@@ -164,10 +177,12 @@ async def test_process_restarted_at_the_same_address_shows_the_death_of_the_one_
     async with scripted() as peer, follower_of("two", told) as two:
         two.follow(record("one", peer.port))
         await until(lambda: two.responsive)
+        await peer.met()
+        links = len(peer.links)
         peer.run = "run-after"
         peer.cut()
         await until(lambda: told.deaths == ["run-one"])
-        assert len(peer.links) == 1
+        assert len(peer.links) == links
 
 
 async def test_other_node_at_the_address_is_no_evidence() -> None:
@@ -175,6 +190,7 @@ async def test_other_node_at_the_address_is_no_evidence() -> None:
     async with scripted() as peer, follower_of("two", told) as two:
         two.follow(record("one", peer.port))
         await until(lambda: two.responsive)
+        await peer.met()
         peer.node = "three"
         peer.cut()
         dials = peer.dials
@@ -193,8 +209,9 @@ async def test_what_another_host_of_the_same_name_says_is_no_evidence() -> None:
         elsewhere.run = "run-after"
         assert two._current
         two._current._address = ("127.0.0.1", elsewhere.port)
+        link = await peer.met()
         peer.hang = True
-        peer.links[0].close()
+        link.close()
         await until(lambda: elsewhere.dials > 0)
         elsewhere.refuse()
         tries = two._current._tries
@@ -220,9 +237,10 @@ async def test_tries_that_hang_do_not_hide_a_death() -> None:
     async with scripted() as peer, follower_of("two", told) as two:
         two.follow(record("one", peer.port))
         await until(lambda: two.responsive)
-        peer.hang = True
+        link = await peer.met()
         dials = peer.dials
-        peer.links[0].close()
+        peer.hang = True
+        link.close()
         await until(lambda: peer.dials >= dials + 2)
         assert told.deaths == []
         peer.refuse()
@@ -282,9 +300,10 @@ async def test_changed_bytes_end_the_link_and_are_no_death(caplog: pytest.LogCap
     told = Told()
     async with scripted() as peer, follower_of("two", told) as two:
         two.follow(record("one", peer.port))
-        await until(lambda: two.responsive and len(peer.links) == 1)
+        await until(lambda: two.responsive)
+        link = await peer.met()
         peer.refuse()
-        peer.links[0]._writer.write(b"\0\0\0\x20" + b"x" * 32)
+        link._writer.write(b"\0\0\0\x20" + b"x" * 32)
         await until(lambda: not two.responsive)
         tries = two._current._tries if two._current else 0
         await until(lambda: two._current is not None and two._current._tries > tries + 4)
