@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help up down clean logs status images test lint unit simulate model contract api stack clean-venv
+.PHONY: help up down clean logs status demo bench images test lint unit simulate model contract api stack clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -24,6 +24,9 @@ logs: ## Follow the logs of all services
 
 status: ## Show each node's state, who is active, since when and why
 	@scripts/status
+
+demo: ## Take the active node away in five ways, under load, and show what clients see
+	@scripts/demo
 
 images: ## Build the images that are missing or out of date
 	@scripts/images

@@ -1,0 +1,1 @@
+"""Measurements of a running stack: failover, throughput, comparison. Standard library only."""

@@ -1,0 +1,101 @@
+"""One fault on a cluster that is whole, with probes before, during and after it, until it is whole again."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.cluster import Cluster
+from bench.docker import events, logs
+from bench.faults import Fault, Victim
+from bench.http import ask
+from bench.pauses import Gap, Summary, lateness, summarise, worst_gap
+from bench.probes import MARK, READ_PATH, STREAMS, Clock, Kind, Prober, Record, Stream
+from bench.timeline import STEPS, Line, Timeline, read_line, trace
+
+WARM_SECONDS = 1.2
+AFTER_SECONDS = 1.0
+HOLD_SECONDS = 1.0
+"""A fault lasts at least so long, and the probes go on so long after all is well."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one fault did."""
+
+    fault: Fault
+    victim: Victim
+    records: Sequence[Record]
+    timeline: Timeline
+    gap: Gap  # of reads
+    reads: Summary
+    writes: Summary
+    leader_before: str
+    leader_after: str
+    whole_after: float  # seconds from the fault to a whole cluster again
+    late: dict[str, float]
+
+
+def quiet(text: str) -> None:
+    """Tell nobody."""
+
+
+async def run(
+    cluster: Cluster, fault: Fault, tell: Callable[[str], None] = quiet, streams: Sequence[Stream] = STREAMS
+) -> Trial:
+    """Do it; raises `ClusterError` or `DockerError` where the cluster does not become whole."""
+    victim = await fault.aim(cluster, await cluster.whole())
+    await ask(cluster.target, "PUT", READ_PATH, {"data": {"mark": MARK}})
+    clock = Clock()
+    prober = Prober(cluster.target, clock, streams)
+    await prober.start()
+    try:
+        await asyncio.sleep(WARM_SECONDS)
+        tell(fault.command.format(victim.name))
+        asked = clock.now()
+        await fault.inflict(cluster, victim)
+        await asyncio.sleep(max(HOLD_SECONDS, fault.hold))
+        if fault.mend:
+            await fault.mend(cluster, victim)
+        after = await cluster.whole()
+        whole = clock.now()
+        await asyncio.sleep(AFTER_SECONDS)
+    finally:
+        records = await prober.stop()
+    done = await _carried_out(fault, victim, asked, whole)
+    gap = worst_gap(records, Kind.READ, asked, whole)
+    lines = await _lines(cluster, asked)
+    return Trial(
+        fault,
+        victim,
+        records,
+        trace(lines, STEPS[cluster.kind], asked, done, gap.end, whole),
+        gap,
+        summarise(records, Kind.READ, asked, whole),
+        summarise(records, Kind.WRITE, asked, whole),
+        victim.active.name,
+        after.name,
+        whole - asked,
+        lateness(records),
+    )
+
+
+async def _carried_out(fault: Fault, victim: Victim, asked: float, until: float) -> float | None:
+    if not fault.action:
+        return None
+    found = await events(asked - 0.01, until)
+    return next(
+        (
+            event.time
+            for event in found
+            if event.action == fault.action and event.container == victim.container
+        ),
+        None,
+    )
+
+
+async def _lines(cluster: Cluster, since: float) -> list[Line]:
+    found: list[Line] = []
+    for node in cluster.nodes:
+        texts = await logs(node.container, since - 0.1)
+        found += [line for text in texts if (line := read_line(node.name, text))]
+    return found
