@@ -59,10 +59,14 @@ class ConsulServers:
         """Start every server that does not run, and wait until all see a leader."""
         if not CONSUL.exists():
             subprocess.run([ROOT / "scripts" / "fetch-tools", "consul"], check=True, timeout=300)
+        self.launch()
+        self.settle(timeout)
+
+    def launch(self) -> None:
+        """Start every server that does not run; it ends with the thread that calls this."""
         for server in self.servers:
             if not server.running:
                 self._launch(server)
-        self.settle(timeout)
 
     def stop(self) -> None:
         """End every server process."""

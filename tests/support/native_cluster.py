@@ -39,6 +39,7 @@ class NativeNode:
         return (self.folder / "log").read_text()
 
     def start(self) -> None:
+        """Start the process; it ends with the thread that calls this."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             # The kernel ends the node with its test run, even if that is killed.
@@ -56,6 +57,10 @@ class NativeNode:
         assert self.process is not None
         os.killpg(self.process.pid, number)
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def kill(self) -> None:
         """End the node as `docker kill` does."""
         self.signal(signal.SIGKILL)
@@ -71,14 +76,18 @@ class NativeNode:
 
 
 class NativeCluster:
-    """Nodes with a static seal, initialised; each on a loopback address of its own."""
+    """Nodes with a static seal, initialised; each on a loopback address of its own.
 
-    def __init__(self, folder: Path, consul: ConsulServers, count: int = 3) -> None:
+    `pace` stretches the protocol's times, for machines that are busy.
+    """
+
+    def __init__(self, folder: Path, consul: ConsulServers, count: int = 3, pace: float = 1.0) -> None:
+        self.consul = consul
         key = folder / "seal.key"
         folder.mkdir(parents=True, exist_ok=True)
         key.write_bytes(secrets.token_bytes(32))
         network = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}"
-        prefix = f"haven-{secrets.token_hex(4)}/"
+        self.prefix = f"haven-{secrets.token_hex(4)}/"
         self.nodes = [
             NativeNode(
                 name := f"haven-{number}",
@@ -94,7 +103,11 @@ class NativeCluster:
                     "HAVEN_CLUSTER_ADDR": f"{ip}:{CLUSTER}",
                     "HAVEN_METRICS_LISTEN": f"{ip}:{METRICS}",
                     "HAVEN_CONSUL_ADDRS": ",".join(consul.addresses),
-                    "HAVEN_CONSUL_PREFIX": prefix,
+                    "HAVEN_CONSUL_PREFIX": self.prefix,
+                    "HAVEN_CHECK_TTL": f"{1.5 * pace}",
+                    "HAVEN_MARGIN": f"{0.3 * pace}",
+                    "HAVEN_CALL_DEADLINE": f"{0.4 * pace}",
+                    "HAVEN_PARKING_SECONDS": f"{10 * pace}",
                     "HAVEN_SEAL": "static",
                     "HAVEN_SEAL_KEY_FILE": str(key),
                 },
@@ -115,8 +128,21 @@ class NativeCluster:
 
     def stop(self) -> None:
         for node in self.nodes:
-            if node.process and node.process.poll() is None:
+            if node.running:
                 node.kill()
+
+    def mend(self) -> None:
+        """Let everything run again that a test stopped, and wait until all is well."""
+        for server in self.consul.servers:
+            if server.running:
+                self.consul.resume(server)
+        self.consul.start()
+        for node in self.nodes:
+            if node.running:
+                node.signal(signal.SIGCONT)
+            else:
+                node.start()
+        self.settle()
 
     def settle(self) -> None:
         """Wait until one node is active, the others stand by, and every one of them answers a read."""
