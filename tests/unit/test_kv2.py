@@ -313,3 +313,15 @@ async def test_a_read_starts_again_when_its_version_is_removed_under_its_hands(c
     core.view.get = interfering  # type: ignore[method-assign]
     assert (await core.read("secret/data/a/b"))["data"] == {"n": 2}
     assert interfered
+
+
+async def test_a_deleted_version_stays_so_where_the_clock_is_behind(core: Core) -> None:
+    await put(core, 1)
+    core.clock.time += 10
+    await core(Verb.DELETE, "secret/data/a/b")
+    core.clock.time -= 5  # as on another node, which takes over
+    answer = await core(Verb.READ, "secret/data/a/b")
+    assert answer is not None
+    assert answer.status == 404
+    await core.write("secret/undelete/a/b", {"versions": [1]})
+    assert (await core.read("secret/data/a/b"))["data"] == {"n": 1}

@@ -36,15 +36,20 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a key, without its value."""
+    """One version of a key, without its value.
+
+    `deleted` says that a client deleted it at `deletion`: it stays so on a node whose clock is
+    behind that of the node that did it.
+    """
 
     created: float
     deletion: float | None = None
     destroyed: bool = False
+    deleted: bool = False
 
     def is_gone(self, now: float) -> bool:
-        """Tell whether a read answers 404: destroyed, or its time of deletion has come."""
-        return self.destroyed or (self.deletion is not None and self.deletion <= now)
+        """Tell whether a read answers 404: destroyed, deleted, or its time of deletion has come."""
+        return self.destroyed or self.deleted or (self.deletion is not None and self.deletion <= now)
 
     def describe(self) -> dict[str, Any]:
         """Return what every answer says of a version."""
@@ -80,7 +85,7 @@ class Metadata:
         """Write it for storage; a version takes few bytes."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         fields["versions"] = {
-            str(number): [version.created, version.deletion, version.destroyed]
+            str(number): [version.created, version.deletion, version.destroyed, version.deleted]
             for number, version in self.versions.items()
         }
         return orjson.dumps(fields)
@@ -106,7 +111,7 @@ class Metadata:
     def deleted(self, numbers: Iterable[int], now: float) -> "Metadata":
         """Return it with versions deleted as of now; those gone already stay as they are."""
         changed = {
-            number: replace(self.versions[number], deletion=now)
+            number: replace(self.versions[number], deletion=now, deleted=True)
             for number in numbers
             if number in self.versions and not self.versions[number].is_gone(now)
         }
@@ -116,7 +121,7 @@ class Metadata:
         """Return it with versions alive again, unless destroyed."""
         deletion = self.deletion_of_new(config, now)
         changed = {
-            number: replace(self.versions[number], deletion=deletion)
+            number: replace(self.versions[number], deletion=deletion, deleted=False)
             for number in numbers
             if number in self.versions and not self.versions[number].destroyed
         }
