@@ -6,7 +6,7 @@ from typing import Any
 from haven.clock import Clock
 from haven.core.generate_root import GenerateRoot
 from haven.core.logical import Request, Response, Verb
-from haven.core.refusals import unsupported_path
+from haven.core.refusals import unsupported_operation, unsupported_path
 from haven.core.rekey import Rekey
 from haven.core.rotation import Rotation
 from haven.core.running import SystemHandler
@@ -32,7 +32,12 @@ class SystemDuties:
 
     def handlers(self) -> dict[str, SystemHandler]:
         """Return who answers what is below `sys/<prefix>`."""
-        return {"rotate": self._rotate, "key-status": self._key_status, "ha-status": self._ha_status}
+        return {
+            "rotate": self._rotate,
+            "key-status": self._key_status,
+            "ha-status": self._ha_status,
+            "rekey": self._rekey,
+        }
 
     async def _rotate(self, request: Request) -> Response | None:
         match request.path.removesuffix("/"), request.verb:
@@ -45,8 +50,17 @@ class SystemDuties:
                 await self._rotation.configure(request.data)
                 return None
             case "rotate" | "rotate/keyring" | "rotate/config" | "rotate/keyring/config", _:
-                raise RequestError(405, "unsupported operation")
+                raise unsupported_operation()
         raise unsupported_path()
+
+    async def _rekey(self, request: Request) -> Response | None:
+        """Answer for the backups of encrypted shares, of which there are none, as there is no PGP."""
+        if request.path not in {"rekey/backup", "rekey/recovery-key-backup"}:
+            raise unsupported_path()
+        if request.verb is Verb.DELETE:
+            return None
+        _require(request, Verb.READ)
+        raise RequestError(400, "no backed-up keys found")
 
     async def _key_status(self, request: Request) -> Response:
         _require(request, Verb.READ)
@@ -106,7 +120,7 @@ def _rekeying(prefix: str, rekey: Rekey | None) -> dict[tuple[str, Verb], Call]:
 
 def _require(request: Request, verb: Verb) -> None:
     if request.verb is not verb:
-        raise RequestError(405, "unsupported operation")
+        raise unsupported_operation()
 
 
 def _described(peer: Peer, *, active: bool, echo: str | None) -> dict[str, object]:

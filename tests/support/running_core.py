@@ -118,6 +118,11 @@ async def start(extensions: Mapping[str, SystemHandler] | None = None) -> Core:
     return Core(view, clock, running, root)
 
 
+def one_error(text: str) -> str:
+    """Return a text as Go's multierror prints it alone."""
+    return f"1 error occurred:\n\t* {text}\n\n"
+
+
 class Refused:
     """`with Refused(400, "text"):` expects a `RequestError`."""
 

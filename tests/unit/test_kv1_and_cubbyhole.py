@@ -1,7 +1,7 @@
 import pytest
 
 from haven.core.logical import Verb
-from support.running_core import Core, Refused, start
+from support.running_core import Core, Refused, one_error, start
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def test_write_read_list_delete(core: Core, mount: str) -> None:
         await core.read(f"{mount}/a/b")
     with Refused(400, "missing data fields"):
         await core.write(f"{mount}/a", {})
-    with Refused(405, "unsupported operation"):
+    with Refused(405, one_error("unsupported operation")):
         await core(Verb.PATCH, f"{mount}/a", {"x": 1})
 
 
@@ -62,3 +62,11 @@ async def test_a_drawer_is_private_and_removed_with_its_token(core: Core) -> Non
     assert len(core.view.values) == before - 4
     with Refused(403):
         await core.read("cubbyhole/a", token=one)
+
+
+async def test_the_mount_says_how_long_a_read_may_be_kept(core: Core) -> None:
+    await core.write("sys/mounts/kv/tune", {"default_lease_ttl": "10m"})
+    await core.write("kv/a", {"a": 1})
+    response = await core(Verb.READ, "kv/a")
+    assert response is not None
+    assert response.lease_duration == 600

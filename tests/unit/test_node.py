@@ -31,9 +31,14 @@ PATIENCE = 60.0
 class Watched(Alone):
     """A node alone that believes in hand-over, and notes the order of things."""
 
-    def __init__(self, clock: BootClock, activation: Activation, diary: list[str]) -> None:
-        super().__init__(clock, Telemetry(), activation, lambda name: diary.append(f"died {name}"))
-        self.diary = diary
+    def __init__(self, clock: BootClock, activation: Activation, bench: "Bench") -> None:
+        self.bench, self.diary = bench, bench.diary
+        super().__init__(clock, Telemetry(), activation, lambda name: self.diary.append(f"died {name}"))
+
+    async def forward(self, request: RawRequest) -> RawResponse:
+        if self.bench.forwarded is None:
+            return await super().forward(request)
+        return await asyncio.shield(self.bench.forwarded)
 
     async def leave(self, reason: str) -> bool:
         self.diary.append(f"leave {reason}")
@@ -69,13 +74,14 @@ class Bench:
         self.clock = BootClock()
         self.admission = Admission(TaskSet(self.diary.append))
         self.parked = 0
+        self.forwarded: asyncio.Future[RawResponse] | None = None
         self.telemetry = Telemetry()
 
         def lead(
             _membership: Membership, key: bytes, activation: Activation, _handler: RequestHandler
         ) -> Leadership:
             assert len(key) == 32
-            return Watched(self.clock, activation, self.diary)
+            return Watched(self.clock, activation, self)
 
         parts = Parts(
             core=Core(self.storage, seal, self.clock, initial_entries),
@@ -191,6 +197,37 @@ async def test_sealing_waits_for_parked_requests_to_go_on(bench: Bench) -> None:
     assert bench.diary[-1] == "stop"
 
 
+async def test_sealing_waits_for_what_the_next_holder_is_answering(bench: Bench) -> None:
+    answer: asyncio.Future[RawResponse] = asyncio.get_running_loop().create_future()
+    bench.forwarded = answer
+    request = RawRequest("POST", "/v1/secret/data/a", {}, b"{}")
+    forward = asyncio.create_task(bench.node.forward(request))
+    await asyncio.sleep(0)
+    sealing = asyncio.create_task(bench.node.seal(bench.token))
+    async with asyncio.timeout(PATIENCE):
+        while "leave sealed" not in bench.diary:
+            await asyncio.sleep(0)
+        while not isinstance(await _refused(bench.node.forward(request)), NotActive):
+            await asyncio.sleep(0)
+    assert "stop" not in bench.diary
+    answer.set_result(RawResponse(204, {}, b""))
+    assert (await forward).status == 204
+    await sealing
+    assert bench.diary[-1] == "stop"
+
+
+async def _refused(forward: Awaitable[RawResponse]) -> Exception | None:
+    """Return why a request was not forwarded, None where it is on its way."""
+    try:
+        async with asyncio.timeout(0.01):
+            await forward
+    except NotActive as refusal:
+        return refusal
+    except TimeoutError:
+        return None
+    raise AssertionError("nobody answers yet")
+
+
 async def test_a_hand_over_lets_writes_finish_and_nothing_new_in(bench: Bench) -> None:
     gate = asyncio.Event()
 
@@ -290,3 +327,10 @@ def test_standing_of_a_node_alone() -> None:
         return alone.standing()
 
     assert asyncio.run(look()).holds_lock is False
+
+
+async def test_there_are_no_backups_of_shares(bench: Bench) -> None:
+    with pytest.raises(RequestError, match="no backed-up keys found") as refused:
+        await bench.call(Verb.READ, "sys/rekey/backup")
+    assert refused.value.status == 400
+    assert await bench.call(Verb.DELETE, "sys/rekey/backup") is None

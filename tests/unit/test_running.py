@@ -6,7 +6,7 @@ from haven.core.locks import KeyLocks
 from haven.core.logical import Request, Response, Verb
 from haven.errors import OutcomeUnknown
 from haven.storage.base import Put
-from support.running_core import Core, Refused, start
+from support.running_core import Core, Refused, one_error, start
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def test_what_is_stored_never_holds_a_token(core: Core) -> None:
 async def test_an_unknown_path_is_404_for_root_and_403_for_others(core: Core) -> None:
     with Refused(404, 'no handler for route "nosuch/path". route entry not found.'):
         await core.read("nosuch/path")
-    with Refused(403, "permission denied"):
+    with Refused(403, one_error("permission denied")):
         await core.read("nosuch/path", token=await core.token(policies=["default"]))
 
 
@@ -90,7 +90,7 @@ async def test_seal_and_step_down_need_sudo(core: Core) -> None:
     await core.running.authorize(core.root, "sys/seal")
     await core.write("sys/policy/p", {"policy": 'path "sys/*" { capabilities = ["update"] }'})
     token = await core.token(policies=["p"])
-    with Refused(403, "permission denied"):
+    with Refused(403, one_error("permission denied")):
         await core.running.authorize(token, "sys/step-down")
     await core.write("sys/policy/p", {"policy": 'path "sys/*" { capabilities = ["update", "sudo"] }'})
     await core.running.authorize(token, "sys/step-down")
@@ -111,7 +111,7 @@ async def test_extensions_answer_below_sys_and_are_guarded_by_policies() -> None
     assert asked == ["rotate", "rotate/config"]
     with Refused(403):
         await core.write("sys/rotate", token=await core.token(policies=["default"]))
-    with Refused(404, "unsupported path"):
+    with Refused(404, one_error("unsupported path")):
         await core.write("sys/rotated")
 
 

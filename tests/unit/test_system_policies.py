@@ -5,7 +5,8 @@ import pytest
 from haven.core.logical import Verb
 from haven.core.policies import DEFAULT_POLICY
 from haven.core.policy_rules import parse_policy
-from support.running_core import Core, Refused, start
+from haven.core.system.policies import RULES_DEPRECATED
+from support.running_core import Core, Refused, one_error, start
 
 TEXT = 'path "secret/*" { capabilities = ["read"] }'
 
@@ -41,8 +42,8 @@ async def test_refusals(core: Core) -> None:
         await core.write("sys/policy/p", {"policy": 'path "a" { capabilities = ["x"] }'})
     with Refused(400, 'cannot update "root" policy'):
         await core.write("sys/policy/root", {"policy": TEXT})
-    for name in ("root", "default"):
-        with Refused(400, f'cannot delete "{name}" policy'):
+    for name, told in (("root", '"root"'), ("default", "default")):
+        with Refused(400, f"cannot delete {told} policy"):
             await core(Verb.DELETE, f"sys/policy/{name}")
     assert core.view.commits == []
 
@@ -59,7 +60,19 @@ async def test_capabilities(core: Core) -> None:
     assert data["capabilities"] == ["read"]
     data = await core.write("sys/capabilities-self", {"path": "x"})
     assert data["capabilities"] == ["root"]
-    with Refused(400, "invalid token"):
+    with Refused(400, one_error("invalid token")):
         await core.write("sys/capabilities", {"path": "x", "token": "bad"})
     with Refused(400, "paths must be supplied"):
         await core.write("sys/capabilities-self", {})
+
+
+async def test_the_old_name_of_the_text_is_warned_of(core: Core) -> None:
+    response = await core(Verb.UPDATE, "sys/policy/p", {"rules": TEXT})
+    assert response is not None
+    assert response.warnings == [RULES_DEPRECATED]
+    assert await core(Verb.UPDATE, "sys/policy/p", {"policy": TEXT}) is None
+
+
+async def test_root_is_listed_last(core: Core) -> None:
+    await core.write("sys/policy/zebra", {"policy": TEXT})
+    assert (await core.read("sys/policy"))["keys"] == ["default", "zebra", "root"]

@@ -6,7 +6,7 @@ import pytest
 from haven.core.logical import Response, Verb
 from haven.errors import NotActive, OutcomeUnknown
 from haven.storage.base import Delete
-from support.running_core import START, Core, Refused, start
+from support.running_core import START, Core, Refused, one_error, start
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def test_accessors(core: Core) -> None:
     await core.write("auth/token/revoke-accessor", {"accessor": accessor})
     with Refused(403):
         await lookup(core, token)
-    with Refused(403, "invalid accessor"):
+    with Refused(400, one_error("invalid accessor")):
         await core.write("auth/token/lookup-accessor", {"accessor": accessor})
 
 
@@ -276,9 +276,9 @@ async def test_a_chosen_id_must_be_free(core: Core) -> None:
 
 
 async def test_unsupported_paths_and_verbs(core: Core) -> None:
-    with Refused(405, "unsupported operation"):
+    with Refused(405, one_error("unsupported operation")):
         await core.read("auth/token/create")
-    with Refused(404, "unsupported path"):
+    with Refused(404, one_error("unsupported path")):
         await core.read("auth/token/none")
     with Refused(404):
         await core(Verb.LIST, "auth/token/roles")
@@ -330,3 +330,29 @@ async def test_a_spent_token_is_removed_by_the_next_term_if_this_one_could_not(c
         await lookup(after, token)
     await after.running.tidy()
     assert len([key for key in core.view.values if key.startswith("sys/token/id/")]) == 1
+
+
+async def test_an_accessor_without_a_token_is_a_warning_when_revoked(core: Core) -> None:
+    response = await core(Verb.UPDATE, "auth/token/revoke-accessor", {"accessor": "none"})
+    assert response is not None
+    assert response.warnings == ["No token found with this accessor"]
+    with Refused(400, one_error("missing accessor")):
+        await core.write("auth/token/revoke-accessor", {})
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"id": "hvs.mine"}, "custom token ID cannot have the 'hvs.' prefix"),
+        ({"id": "my.own"}, "custom token ID cannot have a '.' in the value"),
+        ({"type": "nonsense"}, "invalid 'token_type' value"),
+    ],
+)
+async def test_refused_tokens(core: Core, body: dict[str, str], text: str) -> None:
+    with Refused(400, text):
+        await core.write("auth/token/create", body)
+
+
+async def test_renew_needs_a_token(core: Core) -> None:
+    with Refused(400, "missing token ID"):
+        await core.write("auth/token/renew", {})

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from haven.core.logical import Caller, Request, Verb
+from haven.core.logical import SYSTEM_TTL, Caller, Request, Verb
 from haven.core.policies import PolicyStore
 from haven.core.policy_acl import Acl
 from haven.core.policy_rules import Rule
+from haven.core.refusals import denied
 from haven.core.router import Route
 from haven.core.token_entry import TokenEntry
-from haven.errors import permission_denied
 
 SUDO_PATHS = {
     "auth/token/accessors",
@@ -62,9 +62,9 @@ async def authorize(policies: PolicyStore, token: TokenEntry, request: Request, 
     has_sudo = rule is not None and "sudo" in rule.capabilities
     capability = await _capability(token, request, rule, route)
     if not acl.allows(rule, capability, _parameters(request)):
-        raise permission_denied()
+        raise denied()
     if needs_sudo(request.path) and not has_sudo:
-        raise permission_denied()
+        raise denied()
     return has_sudo
 
 
@@ -85,7 +85,9 @@ async def _capability(token: TokenEntry, request: Request, rule: Rule | None, ro
 
 def routed(request: Request, route: Route, caller: Caller | None) -> Request:
     """Return the request as the mount sees it."""
-    return replace(request, path=route.path, mount=route.entry.full_path, caller=caller)
+    entry = route.entry
+    lease = entry.config.get("default_lease_ttl") or SYSTEM_TTL
+    return replace(request, path=route.path, mount=entry.full_path, caller=caller, lease_ttl=lease)
 
 
 def _parameters(request: Request) -> Mapping[str, Any]:

@@ -52,6 +52,8 @@ class Request:
     token: str = field(default="", repr=False)
     mount: str = ""
     """The mount's full path, ending in a slash; "" before routing."""
+    lease_ttl: int = SYSTEM_TTL
+    """Seconds that the mount lets a lease live by default."""
     caller: Caller | None = None
     """Set once the token is known to be good; None on paths that need none."""
 

@@ -51,8 +51,8 @@ class PolicyStore:
         self._acls: OrderedDict[tuple[bytes, ...], Acl] = OrderedDict()
 
     async def names(self) -> list[str]:
-        """Return the names of all policies, `root` among them, which has no text."""
-        return sorted({*await self._view.list(PREFIX), "root"})
+        """Return the names of all policies in order, and last `root`, which has no text."""
+        return [*sorted(await self._view.list(PREFIX)), "root"]
 
     async def text(self, name: str) -> str | None:
         """Return a policy's text as it was written, None if there is no such policy."""
@@ -71,8 +71,10 @@ class PolicyStore:
 
     async def delete(self, name: str) -> None:
         """Remove a policy; what is not there is no error."""
-        if name in {"root", "default"}:
-            raise RequestError(400, f'cannot delete "{name}" policy')
+        if name == "root":
+            raise RequestError(400, 'cannot delete "root" policy')
+        if name == "default":
+            raise RequestError(400, "cannot delete default policy")
         await self._view.commit([Delete(PREFIX + name)])
 
     async def acl(self, names: Sequence[str]) -> Acl:

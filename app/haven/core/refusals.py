@@ -9,12 +9,17 @@ from haven.errors import RequestError, not_found
 
 def unsupported_operation() -> RequestError:
     """Make the error for a verb that a path does not know."""
-    return RequestError(405, "unsupported operation")
+    return RequestError(405, multiple(["unsupported operation"]))
 
 
 def unsupported_path() -> RequestError:
     """Make the error for a path that a mount does not know."""
-    return RequestError(404, "unsupported path")
+    return RequestError(404, multiple(["unsupported path"]))
+
+
+def denied() -> RequestError:
+    """Make the error for a request that the token's policies do not allow."""
+    return RequestError(403, multiple(["permission denied"]))
 
 
 def listing(names: Sequence[str], request: Request) -> Response:

@@ -6,7 +6,7 @@ from typing import Any
 from haven.clock import Clock
 from haven.core import fields
 from haven.core.logical import Request, Response, Verb, View
-from haven.core.refusals import listing, unsupported_operation, unsupported_path
+from haven.core.refusals import listing, multiple, unsupported_operation, unsupported_path
 from haven.core.times import rfc3339
 from haven.core.token_create import TokenCreation
 from haven.core.token_entry import TokenEntry
@@ -81,7 +81,9 @@ class TokenAuth:
         return listing(await self._tokens.accessors(), request)
 
     async def _renew(self, request: Request) -> Response:
-        token = fields.string(request.data, "token") or request.token
+        token = fields.string(request.data, "token") or ""
+        if not token:
+            raise RequestError(400, "missing token ID")
         entry = await self._tokens.find(token)
         if entry is None:
             raise RequestError(400, "token not found")
@@ -114,8 +116,12 @@ class TokenAuth:
     async def _revoke_self(self, request: Request) -> None:
         await self._tokens.revoke(self._tokens.identify(request.token))
 
-    async def _revoke_accessor(self, request: Request) -> None:
-        await self._tokens.revoke((await self._by_accessor(request)).identifier)
+    async def _revoke_accessor(self, request: Request) -> Response | None:
+        entry = await self._tokens.find_accessor(_accessor(request))
+        if entry is None:
+            return Response(warnings=["No token found with this accessor"])
+        await self._tokens.revoke(entry.identifier)
+        return None
 
     async def _revoke_orphan(self, request: Request) -> None:
         token = fields.string(request.data, "token") or ""
@@ -127,12 +133,9 @@ class TokenAuth:
         await self._tokens.revoke(entry.identifier, orphan=True)
 
     async def _by_accessor(self, request: Request) -> TokenEntry:
-        accessor = fields.string(request.data, "accessor") or ""
-        if not accessor:
-            raise RequestError(400, "missing accessor")
-        entry = await self._tokens.find_accessor(accessor)
+        entry = await self._tokens.find_accessor(_accessor(request))
         if entry is None:
-            raise RequestError(403, "invalid accessor")
+            raise RequestError(400, multiple(["invalid accessor"]))
         return entry
 
     def _describe(self, entry: TokenEntry, token: str) -> dict[str, Any]:
@@ -165,6 +168,13 @@ class TokenAuth:
             data["last_renewal"] = rfc3339(entry.renewed)
             data["last_renewal_time"] = int(entry.renewed)
         return data
+
+
+def _accessor(request: Request) -> str:
+    accessor = fields.string(request.data, "accessor") or ""
+    if not accessor:
+        raise RequestError(400, multiple(["missing accessor"]))
+    return accessor
 
 
 async def _no_roles(request: Request) -> Response:

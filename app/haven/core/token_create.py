@@ -32,8 +32,7 @@ class Wish:
     def read(cls, request: Request) -> "Wish":
         """Read it; raises `RequestError`."""
         data = request.data
-        if (fields.string(data, "type") or "service") not in {"service", ""}:
-            raise RequestError(400, "only service tokens are supported")
+        _check_type(fields.string(data, "type") or "service")
         renewable = fields.boolean(data, "renewable")
         meta = fields.mapping(data, "meta")
         num_uses = fields.integer(data, "num_uses") or 0
@@ -111,13 +110,27 @@ def _plain(display_name: str) -> str:
     return re.sub("[^a-zA-Z0-9-]", "-", display_name).strip("-")
 
 
+def _check_type(kind: str) -> None:
+    if kind == "batch":
+        raise RequestError(400, "only service tokens are supported")
+    if kind != "service":
+        raise RequestError(400, "invalid 'token_type' value")
+
+
+def _check_identifier(identifier: str) -> None:
+    """Refuse what could be taken for a generated token."""
+    if identifier.startswith("hvs."):
+        raise RequestError(400, "custom token ID cannot have the 'hvs.' prefix")
+    if "." in identifier:
+        raise RequestError(400, "custom token ID cannot have a '.' in the value")
+
+
 def _checked_caller(request: Request, wish: Wish) -> Caller:
     caller = request.caller
     if caller is None:
         raise permission_denied()
     if caller.sudo:
-        if wish.identifier.startswith(("hvs.", "hvb.", "hvr.", "s.", "b.", "r.")) or "." in wish.identifier:
-            raise RequestError(400, "custom token ID cannot have the prefix of a generated one")
+        _check_identifier(wish.identifier)
         return caller
     for is_asked, text in (
         (wish.identifier, "specify token id"),

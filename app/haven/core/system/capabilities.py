@@ -4,7 +4,7 @@ from haven.core import fields
 from haven.core.authorize import acl_of
 from haven.core.logical import Request, Response, Verb
 from haven.core.policies import PolicyStore
-from haven.core.refusals import unsupported_operation
+from haven.core.refusals import multiple, unsupported_operation
 from haven.core.token_entry import TokenEntry
 from haven.core.tokens import TokenStore
 from haven.errors import RequestError, permission_denied
@@ -44,7 +44,7 @@ class Capabilities:
         if not paths:
             raise RequestError(400, "paths must be supplied")
         if entry is None:
-            raise RequestError(400, "invalid token")
+            raise RequestError(400, multiple(["invalid token"]))
         acl = await acl_of(self._policies, entry)
         found = {path: ["root"] if acl is None else acl.capabilities(path) for path in paths}
         data: dict[str, list[str]] = dict(found)

@@ -11,9 +11,12 @@ from haven.core.policy_acl import Acl
 from haven.core.refusals import unsupported_operation
 from haven.core.system.describe import describe_mount
 from haven.core.tokens import TokenStore
-from haven.errors import permission_denied
+from haven.errors import RequestError, permission_denied
 
 SHORT = ("type", "description", "options")
+UNSEEN = (
+    'preflight capability check returned 403, please ensure client\'s policies grant access to path "{}/"'
+)
 
 
 class Interface:
@@ -38,8 +41,10 @@ class Interface:
 
     async def _one(self, path: str, acl: Acl | None, *, known: bool) -> Response:
         entry = (await self._mounts.table()).match(f"{path}/")
-        if entry is None or not known or not _sees(entry, acl):
+        if not known:
             raise permission_denied()
+        if entry is None or not _sees(entry, acl):
+            raise RequestError(403, UNSEEN.format(path))
         return Response(data={**describe_mount(entry), "path": entry.full_path})
 
     async def _list(self, acl: Acl | None, *, known: bool) -> Response:

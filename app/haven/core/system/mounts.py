@@ -11,11 +11,12 @@ from haven.core.mounts import AUTH, PROTECTED, MountEntry, MountTable
 from haven.core.refusals import unsupported_operation
 from haven.core.router import Router
 from haven.core.system.describe import describe_mount, describe_tuning
-from haven.core.system.tuning import check_ttls, description_of, settings_of
+from haven.core.system.tuning import TUNED, check_ttls, description_of, settings_of
 from haven.errors import RequestError
 
 ALIASES = {"kv-v1": ("kv", {"version": "1"}), "kv-v2": ("kv", {"version": "2"}), "generic": ("kv", {})}
 SINGLE = {"system", "cubbyhole", "token"}
+UNTUNABLE = 'tune of path "{}" failed: no mount entry found'
 NO_MOUNT = {"secret": "No secret engine mount at", "auth": "No auth engine at"}
 
 
@@ -84,6 +85,8 @@ class Mounts:
         if kind in ALIASES and self._table != AUTH:
             kind, implied = ALIASES[kind]
             options = {**(options or {}), **implied} or None
+        if kind == "token" and self._table == AUTH:
+            raise RequestError(400, "token credential backend cannot be instantiated")
         if kind in SINGLE:
             raise RequestError(403, f'mount type of "{kind}" is not mountable')
         if self._router.factory(self._table, kind) is None:
@@ -95,7 +98,12 @@ class Mounts:
     async def _disable(self, path: str) -> None:
         entry = (await self._mounts.table()).get(self._full(path))
         if self._full(path) in PROTECTED:
-            raise RequestError(400, f'cannot {"disable" if self._table == AUTH else "unmount"} "{path}"')
+            told = (
+                "token credential backend cannot be disabled"
+                if self._table == AUTH
+                else f'cannot unmount "{path}"'
+            )
+            raise RequestError(400, told)
         if entry is not None and entry.table == self._table:
             await self._mounts.stop(entry)
             await self._router.emptied(entry)
@@ -103,10 +111,11 @@ class Mounts:
 
     async def _tune(self, path: str, request: Request) -> Response | None:
         if request.verb is Verb.READ:
-            return Response(data=describe_tuning(await self._existing(path)))
+            entry = await self._existing(path, 'cannot fetch sysview for path "{}"')
+            return Response(data=describe_tuning(entry))
         if request.verb is not Verb.UPDATE:
             raise unsupported_operation()
-        entry = await self._existing(path)
+        entry = await self._existing(path, UNTUNABLE)
         _refuse_other_version(entry, fields.mapping(request.data, "options") or {})
         settings = settings_of(request.data)
         description = description_of(request.data)
@@ -114,23 +123,21 @@ class Mounts:
         def tuned(table: MountTable) -> MountTable:
             current = table.get(entry.full_path)
             if current is None:
-                raise self._missing(path)
+                raise RequestError(400, UNTUNABLE.format(entry.full_path))
             config = {**current.config, **settings}
-            check_ttls(config)
+            check_ttls(config, TUNED)
             text = current.description if description is None else description
             return table.with_entry(replace(current, config=config, description=text))
 
         await self._mounts.change(tuned)
         return None
 
-    async def _existing(self, path: str) -> MountEntry:
+    async def _existing(self, path: str, refusal: str = "") -> MountEntry:
         entry = (await self._mounts.table()).get(self._full(path))
         if entry is None or entry.table != self._table:
-            raise self._missing(path)
+            told = refusal.format(self._full(path)) if refusal else f"{NO_MOUNT[self._table]} {path}"
+            raise RequestError(400, told)
         return entry
-
-    def _missing(self, path: str) -> RequestError:
-        return RequestError(400, f"{NO_MOUNT[self._table]} {path}")
 
     def _full(self, path: str) -> str:
         return f"auth/{path}" if self._table == AUTH else path

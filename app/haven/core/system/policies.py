@@ -9,6 +9,8 @@ from haven.core.policies import PolicyStore
 from haven.core.refusals import listing, unsupported_operation
 from haven.errors import RequestError, not_found
 
+RULES_DEPRECATED = "'rules' is deprecated, please use 'policy' instead"
+
 
 class Policies:
     """Read and write policies; their names are case-insensitive."""
@@ -41,7 +43,7 @@ class Policies:
             return Response(data={"name": name, text_field: text})
         if request.verb is Verb.UPDATE:
             await self._policies.write(name, _text(request))
-            return None
+            return None if request.data.get("policy") else Response(warnings=[RULES_DEPRECATED])
         if request.verb is Verb.DELETE:
             await self._policies.delete(name)
             return None

@@ -33,14 +33,17 @@ def settings_of(data: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def check_ttls(settings: Mapping[str, Any]) -> None:
+GIVEN = "given default lease TTL greater than given max lease TTL"
+TUNED = "backend max lease TTL of {largest} would be less than backend default lease TTL of {default}"
+
+
+def check_ttls(settings: Mapping[str, Any], refusal: str = GIVEN) -> None:
     """Refuse a default time to live beyond the largest one, the system's if the mount has none."""
     default, largest = settings.get("default_lease_ttl", 0), settings.get("max_lease_ttl", 0)
     if default <= (largest or SYSTEM_TTL):
         return
     if largest:
-        text = f"given default lease TTL of {default} greater than max lease TTL of {largest}"
-        raise RequestError(400, text)
+        raise RequestError(400, refusal.format(default=default, largest=largest))
     raise RequestError(400, "given default lease TTL greater than system max lease TTL")
 
 
@@ -63,5 +66,5 @@ def _choice(settings: dict[str, Any], data: Mapping[str, Any], name: str, choice
     if value is None:
         return
     if value not in choices:
-        raise RequestError(400, f"invalid {name}")
+        raise RequestError(400, f"invalid {name} {value}")
     settings[name] = value
