@@ -1,0 +1,61 @@
+"""Root tokens by shares, rekeying, sealing."""
+
+from api.requests_table.steps import delete, get, put
+
+KEYS = [
+    get("generate root status", "sys/generate-root/attempt"),
+    put("generate root update without attempt", "sys/generate-root/update", {"key": "{key1}", "nonce": "x"}),
+    put("generate root bad otp", "sys/generate-root/attempt", {"otp": "short"}),
+    put("generate root start", "sys/generate-root/attempt", {}, keeps={"nonce": "nonce", "otp": "otp"}),
+    put("generate root start again", "sys/generate-root/attempt", {}),
+    get("generate root under way", "sys/generate-root/attempt"),
+    put("generate root bad nonce", "sys/generate-root/update", {"key": "{key1}", "nonce": "x"}),
+    put("generate root no key", "sys/generate-root/update", {"nonce": "{nonce}"}),
+    put("generate root first", "sys/generate-root/update", {"key": "{key1}", "nonce": "{nonce}"}),
+    put("generate root same", "sys/generate-root/update", {"key": "{key1}", "nonce": "{nonce}"}),
+    put("generate root second", "sys/generate-root/update", {"key": "{key2}", "nonce": "{nonce}"}),
+    put("generate root start to cancel", "sys/generate-root/attempt", {}),
+    delete("generate root cancel", "sys/generate-root/attempt"),
+    delete("generate root cancel none", "sys/generate-root/attempt"),
+    get("rekey status", "sys/rekey/init"),
+    put("rekey bad", "sys/rekey/init", {"secret_shares": 2, "secret_threshold": 3}),
+    put("rekey update without start", "sys/rekey/update", {"key": "{key1}", "nonce": "x"}),
+    put(
+        "rekey start", "sys/rekey/init", {"secret_shares": 2, "secret_threshold": 2}, keeps={"nonce": "nonce"}
+    ),
+    put("rekey start again", "sys/rekey/init", {"secret_shares": 2, "secret_threshold": 2}),
+    put("rekey first", "sys/rekey/update", {"key": "{key1}", "nonce": "{nonce}"}),
+    put(
+        "rekey second",
+        "sys/rekey/update",
+        {"key": "{key2}", "nonce": "{nonce}"},
+        keeps={"key1": "keys/0", "key2": "keys/1"},
+    ),
+    put(
+        "rekey start verified",
+        "sys/rekey/init",
+        {"secret_shares": 1, "secret_threshold": 1, "require_verification": True},
+        keeps={"nonce": "nonce"},
+    ),
+    get("rekey status verified", "sys/rekey/init"),
+    put("rekey verified first", "sys/rekey/update", {"key": "{key1}", "nonce": "{nonce}"}),
+    put(
+        "rekey verified second",
+        "sys/rekey/update",
+        {"key": "{key2}", "nonce": "{nonce}"},
+        keeps={"new1": "keys/0", "nonce": "verification_nonce"},
+    ),
+    get("rekey verify status", "sys/rekey/verify"),
+    put("rekey verify", "sys/rekey/verify", {"key": "{new1}", "nonce": "{nonce}"}),
+    put("rekey start to cancel", "sys/rekey/init", {"secret_shares": 2, "secret_threshold": 2}),
+    delete("rekey cancel", "sys/rekey/init"),
+    delete("rekey cancel none", "sys/rekey/init"),
+    delete("rekey verify restart", "sys/rekey/verify"),
+    get("rekey recovery", "sys/rekey-recovery-key/init"),
+    get("rekey backup", "sys/rekey/backup"),
+    put("seal", "sys/seal"),
+    get("seal status after", "sys/seal-status", token=""),
+    put("seal again", "sys/seal"),
+    put("unseal with the new key", "sys/unseal", {"key": "{new1}"}, token=""),
+    get("token after unseal", "auth/token/lookup-self"),
+]
