@@ -28,7 +28,7 @@ FOLLOW_SECONDS = 5.0
 """How often a standby looks for rotated keys."""
 UPKEEP_SECONDS = 300.0
 UPKEEP_RETRY_SECONDS = 5.0
-PARKED_LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Unsealed:
         self._parts = parts
         self._keys_lost = keys_lost
         self._duty: Duty | None = None
+        self._forwarding = 0
+        self._ending = False
         self._tasks = TaskSet(parts.died)
         addresses = parts.addresses
         run = secrets.token_hex(8)
@@ -78,9 +80,11 @@ class Unsealed:
         self._tasks.spawn("follow-keys", self._follow_keys())
 
     async def stop(self, reason: str) -> None:
-        """Hand over what there is to hand over, then end."""
+        """Hand over what there is to hand over, let the next holder answer what is with it, then end."""
         if await self.leave(reason):
-            await self._send_parked_on()
+            await self._wait_while(self._parts.parked)
+        self._ending = True
+        await self._wait_while(lambda: self._forwarding)
         self._parts.admission.close()
         await self._parts.admission.drain(DRAIN_SECONDS)
         await self._tasks.stop()
@@ -128,7 +132,13 @@ class Unsealed:
 
     async def forward(self, request: RawRequest) -> RawResponse:
         """Have the holder answer; raises `NotActive` or `OutcomeUnknown`."""
-        return await self.leadership.forward(request)
+        if self._ending:  # the end of the links would leave the outcome unknown
+            raise NotActive("this node is about to end")
+        self._forwarding += 1
+        try:
+            return await self.leadership.forward(request)
+        finally:
+            self._forwarding -= 1
 
     async def leave(self, reason: str) -> bool:
         """Hand over if this node holds the lock: stop admitting, drain, then move the lock.
@@ -154,11 +164,11 @@ class Unsealed:
 
     # Background ----------------------------------------------------------------------------
 
-    async def _send_parked_on(self) -> None:
-        """Let what was parked here go on to the next holder before the links end."""
+    async def _wait_while(self, left: Callable[[], int]) -> None:
+        """Wait, not for ever, until no request is left that still needs the links."""
         deadline = self._parts.clock.now() + DRAIN_SECONDS
-        while self._parts.parked() and self._parts.clock.now() < deadline:
-            await self.leadership.changed(PARKED_LOOK_SECONDS)
+        while left() and self._parts.clock.now() < deadline:
+            await self.leadership.changed(LOOK_SECONDS)
 
     async def _keep_up(self, duty: Duty) -> None:
         """Finish what an earlier activation left undone, then care for the keys, while this one lasts."""

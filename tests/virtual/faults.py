@@ -118,7 +118,7 @@ def elect(world: World, host: Host) -> None:
 
 def lose_agent(world: World, host: Host) -> None:
     """Lose the server that the node's main session was made through, or another one."""
-    cluster, member = world.service.cluster, world.members.get(host.name)
+    cluster, member = world.service.cluster, world.member(host)
     agent = world.random.choice(cluster.agents)
     if member and member._state.main and world.random.random() < 0.7:
         agent = next(own for own in cluster.agents if own.name == member._state.main.check_node)

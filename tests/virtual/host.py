@@ -48,16 +48,16 @@ class Tally:
 
 
 class HostClock:
-    """A clock that runs a little fast or slow."""
+    """A clock that runs a little fast or slow; its time of day is not quite that of others either."""
 
-    def __init__(self, loop: Loop, rate: float) -> None:
-        self._loop, self._rate = loop, rate
+    def __init__(self, loop: Loop, rate: float, ahead: float = 0.0) -> None:
+        self._loop, self._rate, self._ahead = loop, rate, ahead
 
     def now(self) -> float:
         return self._loop.now * self._rate
 
     def wall(self) -> float:
-        return 1_700_000_000.0 + self._loop.now * self._rate
+        return 1_700_000_000.0 + self._loop.now + self._ahead
 
 
 class Exchange:
@@ -78,6 +78,7 @@ class Host:
     ) -> None:
         self.service, self.loop, self.network = service, service.loop, service.network
         self.name, self.first, self.rate, self.note = name, first, rate, note
+        self.ahead = service.chance.uniform(-0.1, 0.1)
         self.count = 0
         self.process: Process | None = None
         self.node: Node | None = None
@@ -107,7 +108,7 @@ class Host:
         asyncio.ensure_future(self.node.start())
 
     def _assemble(self, chance: random.Random) -> None:
-        clock, line = HostClock(self.loop, self.rate), Line(self.service, self.name, self.first)
+        clock, line = HostClock(self.loop, self.rate, self.ahead), Line(self.service, self.name, self.first)
         name, tally, network = self.name, self.tally, self.network
 
         def said(what: str, text: str) -> None:

@@ -35,11 +35,12 @@ async def _whole(world: World, mix: Mix, gentle: bool) -> None:
     for number, host in enumerate(world.random.sample(world.hosts, 3)):
         world.loop.at(world.random.uniform(0, 0.05) * number, host.start)
     world.keep(asyncio.ensure_future(world.entrance.run()))
+    await asyncio.sleep(FORMING / 2)
     clients = [
         asyncio.ensure_future(world.workload.client(name, proxied=proxied, rest=(0.0, 0.25), reads=reads))
         for name, proxied, reads in CLIENTS
     ]
-    await asyncio.sleep(FORMING)
+    await asyncio.sleep(FORMING / 2)
     plan(world, mix)
     await asyncio.sleep(FAULTS)
     await healed(world)
@@ -121,7 +122,7 @@ async def served(world: World) -> None:
         name = host.name if host else "proxy"
         for secret in SECRETS:
             if not await world.workload.read(f"end-{name}", host, secret, known):
-                world.violate(f"a read through {name} failed after healing")
+                world.violate(f"a read through {name} failed after healing: {world.workload.records[-1].answer}")
         outcome = await world.workload.write(f"end-{name}", host, SECRETS[0], known, cas=False)
         if outcome is not Outcome.DONE:
             world.violate(f"a write through {name} was {outcome} after healing")

@@ -22,7 +22,7 @@ from virtual.clients import Workload
 from virtual.consul import Service
 from virtual.entrance import Entrance
 from virtual.host import SEAL_KEY, Host, HostClock
-from virtual.loop import PROCESS, START, Loop
+from virtual.loop import PROCESS, START, Loop, Process
 from virtual.network import Network
 
 QUIET = {"Beat", "PassAnswered", "LockRead", "LockHint", "ChecksRead", "Isolated"}
@@ -58,7 +58,7 @@ class World:
         self.entrance = Entrance(self.loop, self.network, self.hosts, self.random)
         self.workload = Workload(self.loop, self.entrance, self.hosts, self.token, self.random)
         self.trace: list[str] = []
-        self.members: dict[str, Member] = {}
+        self.members: dict[Process, Member] = {}
         self.holders: list[str] = []
         self.broken = ""
         self._tasks: list[asyncio.Task[Any]] = []
@@ -107,7 +107,7 @@ class World:
         """Look at a node that took a step of the protocol, and when it may answer next."""
         process = PROCESS.get()
         assert process is not None
-        self.members[process.host] = member
+        self.members[process] = member
         after = member._state
         old, new = before.tenure, after.tenure
         kind = type(event).__name__
@@ -127,14 +127,18 @@ class World:
         if new is not None or old is not None:
             self.look()
 
+    def member(self, host: Host) -> Member | None:
+        """Return the part that a node's process plays in the protocol, if it has begun to."""
+        process = host.process
+        return self.members.get(process) if process is not None and not process.dead else None
+
     def serving(self) -> list[Host]:
         """Return the nodes that may answer now."""
         found = []
         for host in self.hosts:
-            member = self.members.get(host.name)
-            if member is not None and host.running and member._running:
-                if member._state.may_read(self.loop.now * host.rate):
-                    found.append(host)
+            member = self.member(host)
+            if member is not None and member._running and member._state.may_read(self.loop.now * host.rate):
+                found.append(host)
         return found
 
     def look(self) -> None:
@@ -150,9 +154,6 @@ class World:
             return
         if now - self.last_served > 0.1:
             self.dark.append((self.last_served, now))
-        member = self.members[host.name]
-        tenure = member._state.tenure
-        assert tenure is not None
         self.last_served = now
 
     def active(self) -> Host | None:
@@ -165,9 +166,9 @@ class World:
         keys = {operation.key for operation in operations}
         for operation in operations:
             folder, data, rest = operation.key.partition("/data/")
-            if isinstance(operation, Put) and data and folder.startswith("logical/"):
-                if f"{folder}/metadata/{rest.partition('/')[2]}" not in keys:
-                    self.violate(f"torn commit of {operation.key}")
+            metadata = f"{folder}/metadata/{rest.partition('/')[2]}"
+            if isinstance(operation, Put) and data and metadata not in keys:
+                self.violate(f"torn commit of {operation.key}")
 
     # Running ---------------------------------------------------------------------------------
 
