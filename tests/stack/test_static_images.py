@@ -41,15 +41,6 @@ def test_an_image_runs_as_the_user_that_compose_names(dockerfile) -> None:
     assert users == {user}
 
 
-@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_every_stage_can_be_found_by_clean(dockerfile) -> None:
-    """`make clean` removes by label; a stage that builds on a stage inherits it."""
-    text = dockerfile.read_text()
-    final = text[text.rindex("\nFROM ") :]
-    assert f"LABEL org.haven.image={dockerfile.parent.name}\n" in text
-    assert "LABEL" in final or re.search(r"^\nFROM python", final)
-
-
 def test_python_packages_are_installed_by_hash_alone() -> None:
     text = (ROOT / "images" / "app" / "Dockerfile").read_text()
     commands = [
