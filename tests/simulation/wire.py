@@ -123,15 +123,18 @@ class Wire:
 
         self.world.at(3 * self.world.trip(), arrive)
 
-    def move(self, node: Node, run: int, number: int, effect: Callable[[], int | None]) -> None:
+    def move(
+        self, node: Node, run: int, number: int, fence: str | None, effect: Callable[[], int | None]
+    ) -> None:
         def outcome() -> Event:
             term = effect()
             self.world.say(
                 f"consul: move {number} of {node.name} {'refused' if term is None else f'term {term}'}"
             )
-            return MoveRefused(number) if term is None else MoveCommitted(number, term)
+            fenced = fence is not None and self.world.consul.entry.session != fence
+            return MoveRefused(number, fenced) if term is None else MoveCommitted(number, term)
 
-        self.commit(node, run, outcome, MoveUnknown(number), MoveRefused(number, judged=False))
+        self.commit(node, run, outcome, MoveUnknown(number), MoveRefused(number))
 
     def commit(
         self,

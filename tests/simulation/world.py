@@ -31,6 +31,7 @@ from haven.ha.messages import (
     SettleWrites,
 )
 from haven.ha.state import State, Tenure
+from haven.ha.takeover import ReplaceHolder
 from haven.ha.timing import Timing
 from simulation.consul import Cluster
 from simulation.node import Carried, Node, Violation
@@ -166,11 +167,12 @@ class World:
                 operations = taking(condition, record)
                 apply = self.consul.transact if self.variant.conditional else self.consul.seize
                 self.say(f"{node.name} sends {_short(condition)} {record.road} {record.session}")
-                self.wire.move(node, run, number, lambda: apply(operations))
+                fence = condition.old if isinstance(condition, ReplaceHolder) else None
+                self.wire.move(node, run, number, fence, lambda: apply(operations))
             case SendLeave(number, old, record):
                 operations = leaving(old, record)
                 self.say(f"{node.name} leaves {old} to {record.session} released={record.released}")
-                self.wire.move(node, run, number, lambda: self.consul.transact(operations))
+                self.wire.move(node, run, number, old, lambda: self.consul.transact(operations))
             case AnnounceResigned(generation):
                 self.tell_peers(node, ResignationSeen(state.run, generation), self.trip)
             case _:

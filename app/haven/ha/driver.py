@@ -209,8 +209,7 @@ class Member:
         began, left = self._clock.now(), self._left
         if self._state.tenure is None:
             return False
-        self._narrator.leaving(reason)
-        self._feed(Leave(successor))
+        self._feed(Leave(successor, reason))
         deadline = began + 4 * self._timing.call_deadline
         while (self._state.yielding or self._state.leaving) and self._clock.now() < deadline:
             await self.changed(deadline - self._clock.now())

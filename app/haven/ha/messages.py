@@ -84,10 +84,10 @@ class MoveCommitted:
 
 @dataclass(frozen=True, slots=True)
 class MoveRefused:
-    """A lock transaction was surely not applied: Consul `judged` so, or it never got there."""
+    """A lock transaction was surely not applied; `fenced`: another session holds the lock."""
 
     number: int
-    judged: bool = True
+    fenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,7 @@ class Leave:
     """
 
     successor: LockRecord | None
+    reason: str = "step-down"
 
 
 @dataclass(frozen=True, slots=True)

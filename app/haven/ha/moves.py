@@ -95,7 +95,7 @@ def _give_away(state: State, now: float) -> Step:
     record = replace(state.record(main, tenure.road, owes_wait), released=True)
     if yielding.successor:
         record = replace(yielding.successor, road=Road.HAND_OVER, owes_wait=owes_wait, released=False)
-    state = replace(state, leaving=Leaving(main, record))
+    state = replace(state, leaving=Leaving(main, record, yielding.reason))
     state, actions = _give_away_again(state, now)
     return state, [Retire(), *actions]
 
@@ -221,21 +221,23 @@ def _refenced(state: State, term: int, lease: Lease, proved: float, now: float) 
     return drop_unsound(extend(state, now), now), [SettleWrites(), ReadLock()]
 
 
-def refused(state: State, number: int, judged: bool, now: float) -> Step:
-    """Look what became of the lock. `judged`: Consul refused; otherwise nothing reached it.
+def refused(state: State, number: int, fenced: bool, now: float) -> Step:
+    """Look what became of the lock. `fenced`: another holds it; otherwise nobody says why.
 
-    A hand-over that Consul judged so may name a dead session: what is left is to release.
+    A hand-over may have named a dead session: what is left is to release. Where the lock stays as
+    it is, the own session may be dead, though its check is passed: the third try is its last.
     """
     move = state.move
     if move is None or move.number != number:
         return state, []
-    if not judged:
-        return unknown(state, number, now)
     if state.leaving:
         own = replace(state.record(state.leaving.old, move.record.road, move.record.owes_wait), released=True)
         state = replace(state, leaving=replace(state.leaving, record=own))
-    refusal = Refusal(move.target.id, move.index)
-    return replace(state, move=None, refusal=refusal), [ReadLock()]
+    if fenced:
+        return replace(state, move=None), [ReadLock()]
+    state, actions = unknown(state, number, now)
+    refusal = Refusal(move.target.id, move.index) if state.failures > 2 else None
+    return replace(state, refusal=refusal), actions
 
 
 def unknown(state: State, number: int, now: float) -> Step:
@@ -266,11 +268,12 @@ def compare(state: State, event: LockRead, now: float) -> Step:
     if event.session == tenure.session:
         tenure = replace(tenure, proved=max(tenure.proved, event.sent))
         return extend(replace(state, tenure=tenure), now), []
+    if event.session == tenure.moving_to and state.spare and state.spare.id == tenure.moving_to:
+        # An earlier try committed, or the one in flight did; no further one can any more.
+        lease = Lease(min(state.spare.chain.last, event.sent) + state.timing.lease)
+        return _refenced(replace(state, move=None, failures=0), event.index, lease, event.sent, now)
     if state.move:
         return state, []  # its outcome will tell
-    if event.session == tenure.moving_to and state.spare and state.spare.id == tenure.moving_to:
-        lease = Lease(min(state.spare.chain.last, event.sent) + state.timing.lease)
-        return _refenced(state, event.index, lease, event.sent, now)
     return (replace(state, doubt=True), []) if state.owns(lock) else _retire(state)
 
 

@@ -8,9 +8,7 @@ from haven.ha.messages import (
     Action,
     AnnounceResigned,
     Event,
-    Isolated,
     LockRead,
-    MoveCommitted,
     MoveRefused,
     MoveUnknown,
     Prepared,
@@ -31,11 +29,6 @@ class Narrator:
         self._doubt_since = clock.now()
         self._obtainable_since = clock.now()
         self._taken_at = clock.now()
-        self._leaving = "step-down"
-
-    def leaving(self, reason: str) -> None:
-        """Remember why the node is about to give the lock away."""
-        self._leaving = reason
 
     def tell(self, before: State, event: Event, after: State, actions: Sequence[Action], now: float) -> str:
         """Log what was decided and return the reason that a change of role has, if there is one."""
@@ -106,14 +99,11 @@ class Narrator:
             self._obtainable_since = min(now, after.lock.first_seen if after.lock else now)
         if before.tenure is None:
             return "lost"
-        if after.leaving or isinstance(event, MoveCommitted):
-            reason = "isolated" if isinstance(event, Isolated) else self._leaving
-        else:
-            reason = "lost"
+        gone = after.leaving or before.yielding
+        reason = gone.reason if gone else "lost"
         holder = after.lock.record.node if after.lock and after.lock.record else "unknown"
         seen = holder if isinstance(event, LockRead) and after.lock and after.lock.session else "none"
         log.warning("term over term=%d reason=%s holder=%s", before.tenure.term, reason, seen)
-        self._leaving = "step-down"
         return reason
 
 

@@ -166,7 +166,7 @@ class Performer:
             async with asyncio.timeout(self._deadline):
                 term = await transaction
         except NotApplied as refusal:
-            self._feed(MoveRefused(number, judged=isinstance(refusal, Fenced)))
+            self._feed(MoveRefused(number, fenced=isinstance(refusal, Fenced)))
         except (OutcomeUnknown, TimeoutError):
             self._feed(MoveUnknown(number))
         except Exception:

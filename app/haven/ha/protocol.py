@@ -33,7 +33,7 @@ from haven.ha.messages import (
     SessionFailed,
     SessionMade,
 )
-from haven.ha.state import Silence, State, Yielding
+from haven.ha.state import ISOLATED, UNPREPARED, Silence, State, Yielding
 from haven.ha.takeover import SeenLock
 
 READ = "read"
@@ -60,8 +60,8 @@ def _take_in(state: State, event: Event, now: float) -> Step:
             return _lock_hinted(state, event, now)
         case MoveCommitted(number, term):
             return moves.committed(_heard(state), number, term, now)
-        case MoveRefused(number, judged):
-            return moves.refused(_heard(state) if judged else state, number, judged, now)
+        case MoveRefused(number, fenced):
+            return moves.refused(_heard(state) if fenced else state, number, fenced, now)
         case MoveUnknown(number):
             return moves.unknown(state, number, now)
         case SessionMade(number, session):
@@ -88,6 +88,8 @@ def _take_note(state: State, event: Event, now: float) -> State:
             return replace(state, evidence=state.evidence.with_death(run))
         case ResignationSeen(run, generation):
             return replace(state, evidence=state.evidence.with_resignation(run, generation))
+        case Isolated(isolated):
+            return _isolated(state, isolated)
         case _:
             return _take_order(state, event)
 
@@ -103,13 +105,22 @@ def _take_order(state: State, event: Event) -> State:
         case Prepared(reign) if reign == tenure.reign:
             return replace(state, tenure=replace(tenure, ready=True))
         case PrepareFailed(reign) if reign == tenure.reign:
-            return replace(state, yielding=Yielding(None))
-        case Leave(successor):
-            return replace(state, yielding=Yielding(successor))
-        case Isolated(isolated):
-            return replace(state, yielding=Yielding(None) if isolated else None)
+            return replace(state, yielding=Yielding(None, UNPREPARED))
+        case Leave(successor, reason):
+            return replace(state, yielding=Yielding(successor, reason))
         case _:
             return state
+
+
+def _isolated(state: State, isolated: bool) -> State:
+    """Yield once when a holder becomes isolated (ADR 4); a lock that nobody takes it takes back for good."""
+    began = isolated and not state.isolated
+    state = replace(state, isolated=isolated)
+    if began and state.tenure and state.yielding is None:
+        return replace(state, yielding=Yielding(None, ISOLATED))
+    if not isolated and state.yielding and state.yielding.reason == ISOLATED:
+        return replace(state, yielding=None)
+    return state
 
 
 def _heard(state: State) -> State:

@@ -8,6 +8,10 @@ from haven.ha.record import LockRecord, Road
 from haven.ha.takeover import Evidence, SeenLock
 from haven.ha.timing import Timing
 
+ISOLATED = "isolated"
+"""The reason of a wish to give the lock away that ends when the link hears a follower again."""
+UNPREPARED = "unprepared"
+"""The reason of a holder that could not load what it needs."""
 OFFERED = 64
 """How many offered sessions are remembered. What the protocol itself puts in the lock names its run, so this
 only matters where an operator overwrote the value; and a session that is 64 offers old has had no pass for
@@ -77,9 +81,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Yielding:
-    """A holder's wish to give the lock away, to this standby if there is one."""
+    """A holder's wish to give the lock away, to this standby if there is one, and why."""
 
     successor: LockRecord | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Leaving:
 
     old: OwnSession
     record: LockRecord
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,7 @@ class State:
     leaving: Leaving | None = None
     compete_at: float = -math.inf
     silence: Silence = field(default_factory=Silence)
+    isolated: bool = False
 
     def sessions(self) -> tuple[OwnSession, ...]:
         """Return the sessions that this node keeps alive."""

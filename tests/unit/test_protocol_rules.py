@@ -1,0 +1,319 @@
+"""Single rules of the pure protocol, where the simulation would show a breach only by chance."""
+
+from dataclasses import replace
+
+import pytest
+
+from haven.ha.lease import Lease, PassChain
+from haven.ha.messages import (
+    Action,
+    AnnounceResigned,
+    Beat,
+    ChecksRead,
+    DoubtRaised,
+    EndSession,
+    Event,
+    Isolated,
+    Leave,
+    LockHint,
+    LockRead,
+    MakeSession,
+    MoveCommitted,
+    MoveRefused,
+    MoveUnknown,
+    PassAnswered,
+    PassFailed,
+    Prepare,
+    Prepared,
+    ReadChecks,
+    ReadFailed,
+    Retire,
+    SendLeave,
+    SendMove,
+    SendPass,
+    SessionMade,
+    SettleWrites,
+)
+from haven.ha.protocol import step
+from haven.ha.record import LockRecord, Road
+from haven.ha.state import OFFERED, OwnSession, State
+from haven.ha.takeover import REMEMBERED, CreateLock, Evidence, ReplaceHolder, TakeFree
+from haven.ha.timing import Timing
+
+TIMING = Timing()
+OTHER = LockRecord("n2", "run2", "s2", "haven:n2:run2:1", "consul-2", "http://n2", "n2:8201", Road.FIRST)
+
+
+def own(number: int, last: float) -> OwnSession:
+    return OwnSession(f"own{number}", f"haven:n1:run1:{number}", f"consul-{number % 3}", PassChain(last))
+
+
+def fed(state: State, now: float, *events: Event) -> tuple[State, list[Action]]:
+    """Feed events at one moment; return the state and all actions."""
+    actions: list[Action] = []
+    for event in events:
+        state, further = step(state, event, now)
+        actions.extend(further)
+    return state, actions
+
+
+def standby(now: float = 100.0) -> State:
+    """Return a node with two fresh sessions that sees another holder."""
+    state = State("n1", "run1", "http://n1", "n1:8201", TIMING)
+    state, _ = fed(state, now, LockRead(now, 7, "s2", OTHER))
+    state, _ = fed(state, now, SessionMade(1, own(1, now)), SessionMade(2, own(2, now)))
+    assert state.main
+    assert state.spare
+    return state
+
+
+def holder(now: float = 100.0) -> State:
+    """Return a node that just took the lock and is ready."""
+    state, actions = fed(standby(now), now, LockRead(now, 8, "", replace(OTHER, released=True)))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    state, _ = fed(state, now, MoveCommitted(sent.number, 9), Prepared(9))
+    assert state.may_write(now)
+    return state
+
+
+def only(actions: list[Action], kind: type) -> list[Action]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def test_beat_passes_both_sessions() -> None:
+    _, actions = fed(standby(), 100.1, Beat())
+    assert len(only(actions, SendPass)) == 2
+
+
+def test_second_session_is_made_through_another_agent() -> None:
+    state = State("n1", "run1", "http://n1", "n1:8201", TIMING)
+    state, first = fed(state, 100.0, LockRead(100.0, 7, "s2", OTHER))
+    assert only(first, MakeSession) == [MakeSession(1, None)]
+    _, second = fed(state, 100.1, SessionMade(1, own(1, 100.0)))
+    assert only(second, MakeSession) == [MakeSession(2, "consul-1")]
+
+
+def test_nothing_is_registered_twice_at_once() -> None:
+    state = State("n1", "run1", "http://n1", "n1:8201", TIMING)
+    _, actions = fed(state, 100.0, LockRead(100.0, 7, "s2", OTHER), LockRead(100.0, 7, "s2", OTHER))
+    assert len(only(actions, MakeSession)) == 1
+
+
+def test_nothing_is_registered_or_ended_without_a_leader() -> None:
+    state, _ = fed(standby(), 100.1, ReadFailed())
+    _, actions = fed(state, 103.0, Beat(), ReadFailed(), LockHint(8, "s3", OTHER))
+    assert not only(actions, MakeSession)
+    assert not only(actions, EndSession)
+
+
+def test_session_that_holds_the_lock_is_not_ended() -> None:
+    """That would free the lock without a word of how."""
+    state, _ = fed(holder(), 100.1, DoubtRaised("own1"), MoveUnknown(2))
+    state, _ = fed(state, 103.0, Beat())
+    _, actions = fed(state, 103.1, LockRead(103.1, 9, "own1", holder().lock.record))  # type: ignore[union-attr]
+    assert EndSession(own(2, 100.0)) in actions
+    assert "own1" not in {action.session.id for action in actions if isinstance(action, EndSession)}
+
+
+def test_free_lock_without_proof_waits_for_the_catalog_and_a_beat() -> None:
+    free = LockRead(100.1, 8, "", OTHER)
+    state, actions = fed(standby(), 100.1, free)
+    assert only(actions, ReadChecks)
+    assert not only(actions, SendMove)
+    state, actions = fed(state, 100.12, ChecksRead(100.11, ()))
+    assert not only(actions, SendMove)
+    _, actions = fed(state, 100.41, Beat())
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    assert sent.condition == TakeFree(8)
+    assert sent.record.owes_wait
+
+
+def test_checks_read_before_the_loss_prove_nothing_yet() -> None:
+    state, _ = fed(standby(), 100.0, ChecksRead(100.0, ()))
+    _, actions = fed(state, 100.1, LockRead(100.1, 8, "", OTHER))
+    assert only(actions, ReadChecks)
+
+
+def test_own_free_lock_is_taken_back_at_once() -> None:
+    state = holder()
+    record = state.lock.record if state.lock else None
+    state, actions = fed(state, 100.1, LockRead(100.1, 10, "", record))
+    assert only(actions, Retire)
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    assert sent.record.session != "own1", "the session of a lost term is never offered again"
+    assert not sent.record.owes_wait
+
+
+def test_deleted_key_is_no_first_start() -> None:
+    _, actions = fed(standby(), 100.1, LockRead(100.1, 0, "", None), ChecksRead(100.11, ()))
+    assert not only(actions, SendMove)
+    state, _ = fed(standby(), 100.1, LockRead(100.1, 0, "", None), ChecksRead(100.11, ()))
+    _, actions = fed(state, 100.45, Beat())
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    assert sent.condition == CreateLock()
+    assert sent.record.owes_wait
+
+
+def test_holder_whose_key_was_deleted_retires() -> None:
+    state, actions = fed(holder(), 100.3, LockRead(100.2, 0, "", None))
+    assert state.tenure is None
+    assert only(actions, Retire)
+
+
+def test_read_sent_before_the_move_says_nothing_of_the_new_term() -> None:
+    state, actions = fed(holder(), 100.1, LockRead(99.9, 7, "s2", OTHER))
+    assert state.tenure
+    assert not only(actions, Retire)
+
+
+def test_hint_never_ends_or_extends_a_term() -> None:
+    before = holder()
+    state, _ = fed(before, 100.5, LockHint(12, "s2", OTHER))
+    assert state.tenure == before.tenure
+
+
+def test_refence_caps_the_old_lease_and_nothing_extends_it() -> None:
+    state = holder()
+    state, _ = fed(state, 100.9, PassAnswered("own1", 100.9), LockRead(100.9, 9, "own1", None))
+    assert state.tenure
+    assert state.tenure.lease == Lease(pytest.approx(102.1))  # type: ignore[arg-type]
+    state, actions = fed(state, 101.0, DoubtRaised("own1"))
+    assert only(actions, SendMove)
+    assert state.tenure
+    assert state.tenure.lease == Lease(pytest.approx(101.2))  # type: ignore[arg-type]
+    state, _ = fed(state, 101.1, PassAnswered("own1", 101.1), LockRead(101.1, 9, "own1", None))
+    assert not state.may_read(101.3)
+
+
+def test_lost_reply_of_a_refence_is_taken_as_committed_when_a_read_shows_it() -> None:
+    state, actions = fed(holder(), 100.1, DoubtRaised("own1"))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    state, actions = fed(state, 100.5, MoveUnknown(sent.number), LockRead(100.45, 11, "own2", sent.record))
+    assert state.tenure
+    assert (state.tenure.session, state.tenure.term, state.tenure.reign) == ("own2", 11, 9)
+    assert only(actions, SettleWrites)
+    assert not state.doubt
+
+
+def test_unknown_moves_are_tried_again_but_not_in_a_hot_loop() -> None:
+    state, actions = fed(holder(), 100.1, DoubtRaised("own1"))
+    tries = 0
+    while sent := [action for action in actions if isinstance(action, SendMove)]:
+        tries += 1
+        state, actions = fed(state, 100.1, MoveUnknown(sent[0].number), LockRead(100.1, 9, "own1", None))
+    assert tries == 3
+    _, actions = fed(state, 100.45, Beat())
+    assert only(actions, SendMove)
+
+
+def test_session_that_consul_never_locks_is_given_up() -> None:
+    """An operator destroyed it: its check is passed all the same."""
+    free = LockRead(100.0, 8, "", replace(OTHER, released=True))
+    state, actions = fed(standby(), 100.0, free)
+    for now in (100.0, 100.0, 100.0, 100.4, 100.8):
+        if sent := [action for action in actions if isinstance(action, SendMove)]:
+            state, actions = fed(state, now, MoveRefused(sent[0].number), replace(free, sent=now))
+    assert "own1" not in {session.id for session in state.sessions()}
+
+
+def test_loser_of_a_race_keeps_its_session() -> None:
+    state, actions = fed(standby(), 100.0, LockRead(100.0, 8, "", replace(OTHER, released=True)))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    state, _ = fed(
+        state, 100.1, MoveRefused(sent.number), LockRead(100.1, 9, "s3", replace(OTHER, session="s3"))
+    )
+    assert state.main == own(1, 100.0)
+
+
+def test_holder_resigns_when_no_kind_of_call_is_answered() -> None:
+    silent = (PassFailed("own1"), PassFailed("own2"), ReadFailed())
+    state, actions = fed(holder(), 100.5, *silent)
+    assert not only(actions, AnnounceResigned), "a process that was paused finds such failures too"
+    state, actions = fed(state, 100.85, *silent)
+    assert only(actions, AnnounceResigned) == [AnnounceResigned(0)]
+    assert only(actions, Retire)
+    assert not state.may_read(100.85)
+    assert state.sessions() == ()
+    assert state.generation == 1
+
+
+def test_any_answer_keeps_the_holder_from_resigning() -> None:
+    silent = (PassFailed("own1"), PassFailed("own2"), ReadFailed())
+    state, _ = fed(holder(), 100.5, *silent)
+    state, _ = fed(state, 100.6, PassAnswered("own2", 100.4))
+    _, actions = fed(state, 100.85, PassFailed("own1"), ReadFailed())
+    assert not only(actions, AnnounceResigned)
+
+
+def test_late_answer_to_a_move_sent_before_a_resignation_begins_no_term() -> None:
+    silent = (PassFailed("own1"), PassFailed("own2"), ReadFailed())
+    state, actions = fed(holder(), 100.5, *silent)
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    state, _ = fed(state, 100.85, *silent)
+    state, _ = fed(state, 100.9, MoveCommitted(sent.number, 10))
+    assert state.tenure is None
+
+
+def test_doubt_about_another_session_is_no_doubt() -> None:
+    state, _ = fed(holder(), 100.1, DoubtRaised("own0"))
+    assert not state.doubt
+
+
+def test_leave_during_a_refence_waits_for_it() -> None:
+    state, _ = fed(holder(), 100.1, DoubtRaised("own1"))
+    state, actions = fed(state, 100.1, Leave(None))
+    assert not only(actions, SendLeave)
+    _, actions = fed(state, 100.2, MoveCommitted(2, 10))
+    assert [action.old for action in actions if isinstance(action, SendLeave)] == ["own2"]
+
+
+def test_end_of_an_isolation_does_not_take_a_step_down_back() -> None:
+    state, _ = fed(holder(), 100.1, DoubtRaised("own1"), Leave(None), Isolated(False))
+    assert state.yielding
+
+
+def test_acquisition_of_unknown_outcome_is_refenced_by_its_own_road() -> None:
+    state, actions = fed(standby(), 100.0, LockRead(100.0, 8, "", replace(OTHER, released=True)))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    state, _ = fed(state, 100.4, MoveUnknown(sent.number), LockRead(100.4, 9, "own1", sent.record))
+    state, actions = fed(state, 100.4, MoveRefused(sent.number + 1))
+    (again,) = [action for action in actions if isinstance(action, SendMove)]
+    assert again.condition == ReplaceHolder("own1")
+    assert again.record.session == "own2"
+    state, actions = fed(state, 100.5, MoveCommitted(again.number, 10))
+    assert only(actions, Prepare) == [Prepare(10)]
+    assert state.tenure
+    assert state.tenure.answers_from == 100.5
+
+
+def test_lock_under_an_own_session_with_a_stranger_s_value_is_waited_for() -> None:
+    state = replace(standby(), offered=("own1",))
+    _, actions = fed(state, 100.4, LockRead(100.4, 9, "own1", None))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    assert sent.record.owes_wait
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    state = holder()
+    for number in range(3, 3 * OFFERED):
+        now = 100.0 + number / 100
+        state, actions = fed(state, now, SessionMade(state.registering, own(number, now)))
+        state, actions = fed(state, now, DoubtRaised(state.tenure.session if state.tenure else ""))
+        for sent in [action for action in actions if isinstance(action, SendMove)]:
+            state, _ = fed(state, now, MoveCommitted(sent.number, 9 + number))
+            current = state.tenure.session if state.tenure else ""
+            state, _ = fed(state, now, LockRead(now, 9 + number, current, None))
+    assert len(state.offered) == OFFERED
+    assert len(state.abandoned) < 4
+    evidence = Evidence()
+    for number in range(2 * REMEMBERED):
+        evidence = evidence.with_death(f"run{number}").with_resignation(f"run{number}", 0)
+    assert len(evidence.dead) == len(evidence.resigned) == REMEMBERED
+
+
+def test_resignation_covers_earlier_generations_and_no_later_one() -> None:
+    evidence = Evidence().with_resignation("run2", 1).with_resignation("run2", 0)
+    assert evidence.resigned_from(replace(OTHER, generation=0))
+    assert evidence.resigned_from(replace(OTHER, generation=1))
+    assert not evidence.resigned_from(replace(OTHER, generation=2))
+    assert not evidence.resigned_from(replace(OTHER, run="run3"))
