@@ -303,3 +303,54 @@ async def test_a_write_refused_by_its_condition_is_not_repeated(
     with pytest.raises(NotApplied):
         await store.commit([Put("a", b"1")])
     assert storage.fences == ["s1"]
+
+
+async def test_what_a_write_on_its_way_may_have_changed_is_not_read_from_the_cache(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    await store.commit([Put("a", b"1"), Put("b", b"1")])
+    answer = asyncio.Event()
+    commit = storage.commit
+
+    async def slow(operations: Sequence[Operation], fence: Fence | None) -> None:
+        await commit(operations, fence)
+        await answer.wait()
+
+    storage.commit = slow  # type: ignore[method-assign]
+    first = asyncio.create_task(store.commit([Put("a", b"2"), Delete("b")]))
+    while storage.data["a"] == b"1":
+        await asyncio.sleep(0)
+    assert await store.list("") == ["a"]
+    assert [await store.get("a"), await store.get("b")] == [b"2", None]
+    second = asyncio.create_task(store.commit([Put("a", b"3")]))
+    await asyncio.sleep(0)
+    answer.set()
+    await first
+    await second
+    reads = storage.reads
+    assert [await store.get("a"), await store.get("b")] == [b"3", None]
+    assert storage.reads == reads
+
+
+async def test_an_answer_fills_nothing_while_the_next_write_is_on_its_way(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    commit, replies = storage.commit, [asyncio.Event(), asyncio.Event()]
+    waiting = list(replies)
+
+    async def slow(operations: Sequence[Operation], fence: Fence | None) -> None:
+        await commit(operations, fence)
+        await waiting.pop(0).wait()
+
+    storage.commit = slow  # type: ignore[method-assign]
+    first = asyncio.create_task(store.commit([Put("a", b"1")]))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(store.commit([Put("a", b"2")]))
+    await asyncio.sleep(0)
+    replies[0].set()
+    await first
+    while storage.data["a"] == b"1":
+        await asyncio.sleep(0)
+    assert await store.get("a") == b"2"
+    replies[1].set()
+    await second

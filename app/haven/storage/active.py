@@ -64,6 +64,8 @@ class ActiveStore:
         self._telemetry = telemetry
         self._cache = Cache()
         self._group = GroupCommit(storage)
+        self._sending: Counter[str] = Counter()
+        """The keys of writes on their way: nobody knows yet what the storage holds there."""
         self._unsettled: Counter[str] = Counter()
         self._settlement = asyncio.Condition()
         self._phase = Phase.PREPARING
@@ -124,7 +126,7 @@ class ActiveStore:
         raise NotApplied("the write was refused again and again while the lock moved; try again")
 
     async def _fetch(self, key: str) -> bytes | None:
-        if key in self._unsettled:  # a late write may still change it: keep nothing
+        if key in self._sending or key in self._unsettled:  # a write may still change it: keep nothing
             return await self._storage.get(key)
         fill = self._cache.begin(key)
         try:
@@ -145,7 +147,15 @@ class ActiveStore:
             raise NotActive
 
     async def _sent(self, operations: Sequence[Operation], warrant: Warrant) -> bool:
-        """Send the write once; tell whether it was applied and may be acknowledged."""
+        """Send the write once; tell whether it was applied and may be acknowledged.
+
+        While it is on its way its keys are read past the cache: once somebody has seen what it wrote, in
+        a list or at another of its keys, nobody may read what was there before.
+        """
+        keys = [operation.key for operation in operations]
+        self._sending.update(keys)
+        for key in keys:
+            self._cache.drop(key)
         try:
             await self._group.commit(operations, warrant.fence)
         except Fenced:
@@ -157,12 +167,15 @@ class ActiveStore:
         except OutcomeUnknown:
             self._authority.doubt(warrant)
             return await self._settle(operations, warrant)
+        finally:
+            self._sending.subtract(keys)
+            self._sending = +self._sending
         held = self._phase is Phase.SERVING and self._authority.holds(warrant)
         for operation in operations:
-            if held:
+            if held and operation.key not in self._sending:
                 value = None if isinstance(operation, Delete) else operation.value
                 self._cache.written(operation.key, value)
-            else:  # another node may have written it since
+            else:  # another write, or another node, may have changed it since
                 self._cache.drop(operation.key)
         if held or await self._authority.settled(warrant):
             return True
