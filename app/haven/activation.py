@@ -35,12 +35,15 @@ class Duty:
         """Read what serving needs; raises `Unavailable`."""
         rotation = core.rotation(store)
         system = SystemDuties(rotation, clock, me, peers)
-        running = await Running.activate(core.view(store, ""), clock, ENGINES, system.handlers())
+
+        async def create_root_token() -> str:
+            return await running.create_root_token()
+
         shares = ShareDuties(
-            core.rekey(store),
-            core.recovery_rekey(store),
-            core.generate_root(store, running.create_root_token),
+            core.rekey(store), core.recovery_rekey(store), core.generate_root(store, create_root_token)
         )
+        handlers = {**shares.handlers(), **system.handlers()}
+        running = await Running.activate(core.view(store, ""), clock, ENGINES, handlers)
         return cls(store, running, shares, rotation)
 
     def serve(self) -> None:

@@ -1,6 +1,7 @@
 """The system paths that belong to the node rather than to a mount: keys, shares, root tokens, peers."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from haven.clock import Clock
@@ -15,6 +16,13 @@ from haven.errors import RequestError
 from haven.ha.leadership import Peer
 from haven.version import VERSION
 
+BACKUPS = ("rekey/backup", "rekey/recovery-key-backup", "rotate/root/backup", "rotate/recovery/backup")
+WITH_TOKEN = {
+    "generate-root-token": "sys/generate-root",
+    "rotate/root": "sys/rekey",
+    "rotate/recovery": "sys/rekey-recovery-key",
+}
+"""OpenBao's paths below `sys/` for what `ShareDuties` do: its command line shows a token."""
 Call = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any] | None]]
 """Takes a body, gives the body of the answer, or None for 204."""
 
@@ -33,10 +41,10 @@ class SystemDuties:
     def handlers(self) -> dict[str, SystemHandler]:
         """Return who answers what is below `sys/<prefix>`."""
         return {
+            **{prefix: _no_backup for prefix in BACKUPS},
             "rotate": self._rotate,
             "key-status": self._key_status,
             "ha-status": self._ha_status,
-            "rekey": self._rekey,
         }
 
     async def _rotate(self, request: Request) -> Response | None:
@@ -53,15 +61,6 @@ class SystemDuties:
                 raise unsupported_operation()
         raise unsupported_path()
 
-    async def _rekey(self, request: Request) -> Response | None:
-        """Answer for the backups of encrypted shares, of which there are none, as there is no PGP."""
-        if request.path not in {"rekey/backup", "rekey/recovery-key-backup"}:
-            raise unsupported_path()
-        if request.verb is Verb.DELETE:
-            return None
-        _require(request, Verb.READ)
-        raise RequestError(400, "no backed-up keys found")
-
     async def _key_status(self, request: Request) -> Response:
         _require(request, Verb.READ)
         return Response(self._rotation.key_status())
@@ -75,7 +74,7 @@ class SystemDuties:
 
 
 class ShareDuties:
-    """Rekey and root tokens: for holders of shares, so no token is asked for."""
+    """Rekey and root tokens: for holders of shares, so no token is asked for at Vault's paths."""
 
     def __init__(self, rekey: Rekey, recovery_rekey: Rekey | None, generate_root: GenerateRoot) -> None:
         self._calls = {
@@ -87,6 +86,18 @@ class ShareDuties:
             ("sys/generate-root/update", Verb.UPDATE): generate_root.update,
         }
         self._paths = {path for path, _ in self._calls}
+
+    def handlers(self) -> dict[str, SystemHandler]:
+        """Return who answers the same below `sys/<prefix>` to those who show a token."""
+        return {prefix: self._shown for prefix in WITH_TOKEN}
+
+    async def _shown(self, request: Request) -> Response | None:
+        for prefix, known in WITH_TOKEN.items():
+            if request.path.startswith(f"{prefix}/"):
+                same = replace(request, path=known + request.path.removeprefix(prefix))
+                if self.answers(same):
+                    return await self.handle(same)
+        raise unsupported_path()
 
     def answers(self, request: Request) -> bool:
         """Tell whether the path is one of these."""
@@ -116,6 +127,16 @@ def _rekeying(prefix: str, rekey: Rekey | None) -> dict[tuple[str, Verb], Call]:
         (f"{prefix}/verify", Verb.UPDATE): rekey.verify,
         (f"{prefix}/verify", Verb.DELETE): _told(rekey.restart_verification),
     }
+
+
+async def _no_backup(request: Request) -> Response | None:
+    """Answer for backups of encrypted shares, of which there are none, as there is no PGP."""
+    if request.path.removesuffix("/") not in BACKUPS:
+        raise unsupported_path()
+    if request.verb is Verb.DELETE:
+        return None
+    _require(request, Verb.READ)
+    raise RequestError(400, "no backed-up keys found")
 
 
 def _require(request: Request, verb: Verb) -> None:

@@ -1,6 +1,7 @@
 """A whole node on memory storage: sealed, unsealed, serving, handing over, sealed again."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -97,12 +98,13 @@ class Bench:
         )
         self.node = Node(parts, "memory", lambda: self.diary.append("unsealed"))
         self.token = ""
+        self.key = ""
 
     async def open(self) -> None:
         """Initialise, unseal and wait until it serves."""
         answer = await self.node.initialize({"secret_shares": 1, "secret_threshold": 1})
-        self.token = answer["root_token"]
-        await self.node.unseal({"key": answer["keys"][0]})
+        self.token, self.key = answer["root_token"], answer["keys"][0]
+        await self.node.unseal({"key": self.key})
         await self.serves()
 
     async def serves(self) -> None:
@@ -334,3 +336,38 @@ async def test_there_are_no_backups_of_shares(bench: Bench) -> None:
         await bench.call(Verb.READ, "sys/rekey/backup")
     assert refused.value.status == 400
     assert await bench.call(Verb.DELETE, "sys/rekey/backup") is None
+
+
+async def test_what_shares_allow_is_also_at_paths_for_tokens(bench: Bench) -> None:
+    for path in ("sys/rotate/root/init", "sys/generate-root-token/attempt"):
+        started = await bench.call(Verb.UPDATE, path, {"secret_shares": 1, "secret_threshold": 1})
+        assert started is not None
+        assert started.data is not None
+        assert started.data["started"] is True
+    shown = await bench.call(Verb.READ, "sys/rekey/init")
+    assert shown is not None
+    assert shown.data is not None
+    assert shown.data["started"] is True
+    with pytest.raises(RequestError, match="no backed-up keys found"):
+        await bench.call(Verb.READ, "sys/rotate/root/backup")
+    with pytest.raises(RequestError, match="unsupported path"):
+        await bench.call(Verb.READ, "sys/rotate/root/nonsense")
+    bench.token = ""
+    for path in ("sys/rotate/root/init", "sys/generate-root-token/attempt"):
+        with pytest.raises(RequestError, match="permission denied"):
+            await bench.call(Verb.READ, path)
+
+
+async def test_a_root_token_made_by_shares_works(bench: Bench) -> None:
+    attempt = await bench.call(Verb.UPDATE, "sys/generate-root-token/attempt")
+    assert attempt is not None
+    assert attempt.data is not None
+    body = {"key": bench.key, "nonce": attempt.data["nonce"]}
+    made = await bench.call(Verb.UPDATE, "sys/generate-root-token/update", body)
+    assert made is not None
+    assert made.data is not None
+    encoded = base64.b64decode(str(made.data["encoded_token"]) + "==")
+    bench.token = bytes(
+        a ^ b for a, b in zip(encoded, str(attempt.data["otp"]).encode(), strict=True)
+    ).decode()
+    assert await bench.call(Verb.READ, "auth/token/lookup-self") is not None

@@ -32,7 +32,8 @@ class System:
     ) -> None:
         capabilities = Capabilities(tokens, policies)
         remount = Remount(mounts, router)
-        self._extensions = extensions
+        # The longest prefix decides.
+        self._extensions = sorted(extensions.items(), key=lambda item: len(item[0]), reverse=True)
         self._exact: dict[str, Handler] = {
             "capabilities": capabilities.of_token,
             "capabilities-accessor": capabilities.of_accessor,
@@ -52,7 +53,7 @@ class System:
     async def handle(self, request: Request, view: View) -> Response | None:
         """Answer a request; raises `RequestError`."""
         path = request.path.removesuffix("/")
-        for prefix, extension in self._extensions.items():
+        for prefix, extension in self._extensions:
             if path == prefix or path.startswith(f"{prefix}/"):
                 return await extension(request)
         if (exact := self._exact.get(path)) is not None:
