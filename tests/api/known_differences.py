@@ -14,7 +14,12 @@ _PRODUCT = (
     Known("keys are random", "body/keys/*|body/keys_base64/*", "init|rekey *"),
     Known("one-time passwords are random", "body/otp|body/encoded*", "generate root *"),
     Known("every encryption is counted, and not the same ones are made", "*/encryptions"),
-    Known("a second may have passed on one of the two", "body/data/ttl", "lookup*|limited *"),
+    Known(
+        "a second may have passed on one of the two",
+        "body/data/ttl|body/auth/lease_duration",
+        "lookup*|limited *|renew*",
+        always=False,
+    ),
     Known("a new cluster has KV version 2 at secret/", "*/secret/"),
 )
 
@@ -27,6 +32,11 @@ _VAULT = (
         "leader*",
     ),
     Known("root tokens are Vault's 28 characters, not 26", "body/otp_length", "generate root *"),
+    Known(
+        "OpenBao's paths with tokens answer like Vault's without",
+        "body/data/*",
+        "generate root token *|rotate root *",
+    ),
     Known("Vault's status for what nobody may mount", "status", "enable *|auth enable token"),
     Known("Vault's null", "*/options", "mounts|one mount*|ui mounts*"),
     Known("Vault's words: OpenBao prints times shorter", "body/warnings/0", "create max|create long"),

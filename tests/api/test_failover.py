@@ -26,7 +26,7 @@ LONGEST_PAUSE = 20.0
 LEASE = 1.2 * PACE
 GONE = {"ClientConnectorError", "ServerDisconnectedError", "ClientOSError"}
 """What a client is told by a node whose process has ended."""
-ENOUGH = 20
+ENOUGH = 10
 """Reads, and as many writes, that must be answered at a node before it counts as going on."""
 
 

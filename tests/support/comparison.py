@@ -15,6 +15,7 @@ VOLATILE = (
     ("accessor", re.compile(r"\b[A-Za-z0-9]{24}\b")),
     ("mount accessor", re.compile(r"\b[a-z_]+_[0-9a-f]{8}\b")),
 )
+EPOCH = 1_500_000_000
 HEADERS = ("content-type", "cache-control", "retry-after", "allow", "location")
 
 
@@ -77,11 +78,15 @@ def _at(body: Any, place: Sequence[str]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Differences that are meant: in which steps, at which places (`*` takes anything), and why."""
+    """Differences that are meant: in which steps, at which places (`*` takes anything), and why.
+
+    `always` False says that they need not occur in every run.
+    """
 
     reason: str
     places: str
     steps: str = "*"
+    always: bool = True
 
     def covers(self, step: Step, difference: "Difference") -> bool:
         """Tell whether this is one of them; several patterns are separated by `|`."""
@@ -133,6 +138,8 @@ def normal(value: Any) -> Any:
         return {normal(name): normal(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [normal(inner) for inner in value]
+    if type(value) is int and EPOCH < value < 2 * EPOCH:
+        return "<seconds since the epoch>"
     if isinstance(value, str):
         for kind, pattern in VOLATILE:
             value = pattern.sub(f"<{kind}>", value)

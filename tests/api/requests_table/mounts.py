@@ -49,6 +49,8 @@ MOUNTS = [
     get("auth mounts", "sys/auth"),
     get("auth token", "sys/auth/token"),
     get("auth tune", "sys/auth/token/tune"),
+    get("auth tune none", "sys/auth/none/tune"),
+    put("auth tune none by POST", "sys/auth/none/tune", {"description": "x"}),
     put("auth unknown type", "sys/auth/x", {"type": "nonsense"}),
     put("auth enable token", "sys/auth/x", {"type": "token"}),
     delete("auth disable token", "sys/auth/token"),

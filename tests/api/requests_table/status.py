@@ -18,6 +18,7 @@ STATUS = [
     get("ha status", "sys/ha-status"),
     get("ha status without a token", "sys/ha-status", token=""),
     get("key status", "sys/key-status"),
+    put("key status by POST", "sys/key-status", {}),
     put("rotate", "sys/rotate"),
     get("key status rotated", "sys/key-status"),
     put("rotate keyring", "sys/rotate/keyring"),
