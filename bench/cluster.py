@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -113,6 +114,15 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
         if time.monotonic() > deadline:
             raise ClusterError(f"not within {seconds:.0f} s: {what}")
         await asyncio.sleep(0.1)
+
+
+async def order(*command: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run one of the project's scripts with its output shown; raises `ClusterError` where it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+    )
+    if await process.wait():
+        raise ClusterError(f"{' '.join(command)} failed")
 
 
 def haven_token(project: str) -> str:

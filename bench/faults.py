@@ -46,6 +46,11 @@ class Fault:
     loses_writes: bool = False  # writes in flight may stay unknown
     kinds: tuple[str, ...] = ("haven", "openbao")
 
+    @property
+    def inflicted_on_consul(self) -> bool:
+        """Tell whether it hits a Consul server: then the active node must stay the same."""
+        return self.name.startswith("consul-")
+
 
 def _docker(*arguments: str) -> Act:
     async def act(cluster: Cluster, victim: Victim) -> None:

@@ -7,6 +7,7 @@ measures itself too: how late it sent what was due.
 
 import asyncio
 import gc
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,11 +103,15 @@ class Clock:
 class Prober:
     """Sends the streams from `start` to `stop`."""
 
-    def __init__(self, target: Target, clock: Clock, streams: Sequence[Stream] = STREAMS) -> None:
+    def __init__(
+        self, target: Target, clock: Clock, streams: Sequence[Stream] = STREAMS, folder: str = FOLDER
+    ) -> None:
         self.records: list[Record] = []
+        self.run = secrets.token_hex(4)
         self._target = target
         self._clock = clock
         self._streams = streams
+        self._folder = folder
         self._idle: list[Connection] = []
         self._waiting: set[asyncio.Task[None]] = set()
         self._tickers: list[asyncio.Task[None]] = []
@@ -159,8 +164,9 @@ class Prober:
         close = not stream.kept
         if stream.kind is Kind.READ:
             return self._read[close]
+        data = {"data": {"n": record.number, "run": self.run}}
         return self._target.request(
-            "PUT", write_path(stream, record.number), {"data": {"n": record.number}}, close=close
+            "PUT", write_path(stream.name, record.number, self._folder), data, close=close
         )
 
     async def _ask(self, stream: Stream, request: bytes) -> Answer:
@@ -191,6 +197,6 @@ class Prober:
         return None
 
 
-def write_path(stream: Stream, number: int) -> str:
+def write_path(stream: str, number: int, folder: str = FOLDER) -> str:
     """Return where a stream writes its request of this number."""
-    return f"{FOLDER}/{'kept' if stream.kept else 'fresh'}-{number % KEYS}"
+    return f"{folder}/{stream.rpartition(' ')[2]}-{number % KEYS}"

@@ -1,13 +1,15 @@
 """One fault on a cluster that is whole, with probes before, during and after it, until it is whole again."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.cluster import Cluster
+from bench.checks import Verdict, check
+from bench.cluster import Cluster, until
 from bench.docker import events, logs
 from bench.faults import Fault, Victim
 from bench.http import ask
+from bench.load import Load
 from bench.pauses import Gap, Summary, lateness, summarise, worst_gap
 from bench.probes import MARK, READ_PATH, STREAMS, Clock, Kind, Prober, Record, Stream
 from bench.timeline import STEPS, Line, Timeline, read_line, trace
@@ -15,7 +17,7 @@ from bench.timeline import STEPS, Line, Timeline, read_line, trace
 WARM_SECONDS = 1.2
 AFTER_SECONDS = 1.0
 HOLD_SECONDS = 1.0
-"""A fault lasts at least so long, and the probes go on so long after all is well."""
+"""A fault lasts at least so long before it is mended."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +35,32 @@ class Trial:
     leader_after: str
     whole_after: float  # seconds from the fault to a whole cluster again
     late: dict[str, float]
+    verdict: Verdict
+    load: dict[str, int]  # what became of the requests of the load beside the probes
 
 
-def quiet(text: str) -> None:
-    """Tell nobody."""
-
-
-async def run(
-    cluster: Cluster, fault: Fault, tell: Callable[[str], None] = quiet, streams: Sequence[Stream] = STREAMS
-) -> Trial:
+async def run(cluster: Cluster, fault: Fault, streams: Sequence[Stream] = STREAMS, load: str = "") -> Trial:
     """Do it; raises `ClusterError` or `DockerError` where the cluster does not become whole."""
     victim = await fault.aim(cluster, await cluster.whole())
     await ask(cluster.target, "PUT", READ_PATH, {"data": {"mark": MARK}})
     clock = Clock()
     prober = Prober(cluster.target, clock, streams)
+    beside = Load(cluster.target, load)
+    await beside.start()
     await prober.start()
     try:
         await asyncio.sleep(WARM_SECONDS)
-        tell(fault.command.format(victim.name))
         asked = clock.now()
         await fault.inflict(cluster, victim)
         await asyncio.sleep(max(HOLD_SECONDS, fault.hold))
         if fault.mend:
+            await _taken_over(cluster, victim)
             await fault.mend(cluster, victim)
         after = await cluster.whole()
         whole = clock.now()
         await asyncio.sleep(AFTER_SECONDS)
     finally:
-        records = await prober.stop()
+        records, counts = await prober.stop(), await beside.stop()
     done = await _carried_out(fault, victim, asked, whole)
     gap = worst_gap(records, Kind.READ, asked, whole)
     lines = await _lines(cluster, asked)
@@ -76,7 +76,19 @@ async def run(
         after.name,
         whole - asked,
         lateness(records),
+        await check(cluster, records, prober.run),
+        counts,
     )
+
+
+async def _taken_over(cluster: Cluster, victim: Victim) -> None:
+    """Wait for the cluster to help itself: mending a node during an election would be another fault."""
+
+    async def served() -> bool:
+        others = [node for node in cluster.nodes if node.container != victim.container]
+        return 200 in await asyncio.gather(*(node.health() for node in others))
+
+    await until(served, f"another node is active after the loss of {victim.name}")
 
 
 async def _carried_out(fault: Fault, victim: Victim, asked: float, until: float) -> float | None:

@@ -1,0 +1,1 @@
+"""How long clients wait when the active node is lost, Haven and OpenBao side by side."""
