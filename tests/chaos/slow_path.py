@@ -25,6 +25,7 @@ class SlowPath:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._rules: list[tuple[str, ...]] = []
 
     def __enter__(self) -> "SlowPath":
@@ -57,13 +58,22 @@ class SlowPath:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
     async def _listen(self, target: str) -> int:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            upstream = await asyncio.open_connection(target, PORT)
-            await asyncio.gather(self._copy(reader, upstream[1]), self._copy(upstream[0], writer))
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = self._loop.create_task(self._join(target, reader, writer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
         server = await asyncio.start_server(serve, HOST, 0)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
+
+    async def _join(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            upstream = await asyncio.open_connection(target, PORT)
+        except OSError:  # the server is down: so is the way to it
+            writer.close()
+            return
+        await asyncio.gather(self._copy(reader, upstream[1]), self._copy(upstream[0], writer))
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what comes, late but in order; chunks may follow each other within the delay."""
@@ -86,7 +96,7 @@ class SlowPath:
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

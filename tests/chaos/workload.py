@@ -54,11 +54,11 @@ def account(records: Iterable[Record]) -> Counter[str]:
     return Counter(column(record) for record in records)
 
 
-def longest_pause(records: Iterable[Record], since: float, until: float) -> float:
-    """Return the longest time in seconds without any answered request between two moments."""
+def longest_pause(records: Iterable[Record], since: float, until: float) -> tuple[float, float]:
+    """Return begin and end of the longest time without any answered request between two moments."""
     answered = (record.returned for record in records if column(record) == ANSWERED)
     moments = sorted([since, until, *(moment for moment in answered if since < moment < until)])
-    return max(later - earlier for earlier, later in pairwise(moments))
+    return max(pairwise(moments), key=lambda pair: pair[1] - pair[0])
 
 
 def column(record: Record) -> str:

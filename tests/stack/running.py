@@ -35,6 +35,7 @@ CONSULS = ("consul-1", "consul-2", "consul-3")
 URL = f"http://127.0.0.1:{SETTINGS['HAVEN_PORT']}"
 ACTIVE, STANDBY, UNINITIALISED, SEALED, SILENT = 200, 429, 501, 503, 0
 SCRIPT_SECONDS = 900
+ROUTES = Path("/proc/net/route")
 PATIENCE = 60.0
 
 
@@ -100,7 +101,9 @@ class Stack:
 
     def health(self, node: str) -> int:
         """Return the status of the node's health, 0 where nothing answers."""
-        return ask("GET", f"{self.node_url(node)}/v1/sys/health", seconds=1.0)[0]
+        return (
+            ask("GET", f"{self.node_url(node)}/v1/sys/health", seconds=1.0)[0] if exists(CLUSTER) else SILENT
+        )
 
     def active(self) -> str:
         """Return the name of the active node, "" where none says so."""
@@ -115,7 +118,7 @@ class Stack:
 
     def consul_leader(self) -> str:
         """Return the Consul server that leads, "" where none says so."""
-        for consul in CONSULS:
+        for consul in CONSULS if exists(STORAGE) else ():
             status, address = ask("GET", f"{self.agent_url(consul)}/v1/status/leader", seconds=1.0)
             if status == 200 and address:
                 return f"consul-{address.split(':')[0][-1]}"
@@ -176,6 +179,13 @@ class Stack:
         for service in self.containers.names(running=False):
             (folder / f"{service}.log").write_text(self.containers.logs(service))
         return folder
+
+
+def exists(network: str) -> bool:
+    """Tell whether this machine is in the network; else a request to it would leave the machine."""
+    first, second, third = map(int, network.split("."))
+    destination = f"00{third:02X}{second:02X}{first:02X}"  # as the kernel writes 10.89.74.0
+    return any(line.split()[1:2] == [destination] for line in ROUTES.read_text().splitlines())
 
 
 def _surroundings(settings: dict[str, str]) -> dict[str, str]:

@@ -21,4 +21,4 @@ async def test_a_fault_costs_what_was_promised(
     result = await conduct(stack, CATALOGUE[name], SEED)
     with capsys.disabled():
         print(f"\n{result.line()}")
-    assert not result.complaints, "\n".join([*result.complaints, stack.report()])
+    assert not result.wrong, "\n".join([*result.wrong, stack.report()])
