@@ -1,18 +1,20 @@
-"""Replay one seed and print its trace: `python -m simulation.replay SEED [MUTANT]`, from `tests/`."""
+"""Replay one seed and print its trace: `python -m simulation.replay SEED ["MUTANT'S NAME"]`, from `tests/`."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "app"))
 
-from simulation.node import Violation
-from simulation.play import play
+from simulation.mutants import MUTANTS  # noqa: E402
+from simulation.node import Violation  # noqa: E402
+from simulation.play import play  # noqa: E402
 
 
-def main(arguments: list[str]) -> int:
+def main(seed: int, names: list[str]) -> int:
     """Return 1 where the seed breaks a promise."""
+    mutants = {mutant.name: mutant for mutant in MUTANTS}
     try:
-        world = play(int(arguments[0]))
+        world = mutants[names[0]].play(seed) if names else play(seed)
     except Violation as broken:
         print("\n".join(broken.__notes__))
         print(f"broken: {broken}")
@@ -23,4 +25,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
