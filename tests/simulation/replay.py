@@ -1,13 +1,13 @@
-"""Replay one seed and print its trace: `python -m simulation.replay SEED ["MUTANT'S NAME"]`, from `tests/`."""
+"""Replay one seed and print its trace: `python -m simulation.replay SEED [MUTANT]`, from `tests/`."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "app"))
 
-from simulation.mutants import MUTANTS  # noqa: E402
-from simulation.node import Violation  # noqa: E402
-from simulation.play import play  # noqa: E402
+from simulation.mutants import MUTANTS
+from simulation.node import Violation
+from simulation.play import play
 
 
 def main(seed: int, names: list[str]) -> int:
