@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help up down clean logs status demo bench images test lint unit simulate model contract api stack clean-venv
+.PHONY: help up down clean logs status demo bench images test lint unit simulate model contract api stack chaos clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -63,6 +63,9 @@ api: $(STAMP) ## Judge the API with hvac, the bao command line and OpenBao besid
 
 stack: $(STAMP) ## Test images, Compose and the running stack with faults; needs Docker
 	$(PYTEST) tests/stack -m "not chaos"
+
+chaos: $(STAMP) ## Play every fault on a stack of its own and write a report; CHAOS="--seed 2 --minutes 30"
+	@scripts/chaos $(CHAOS)
 
 clean-venv: ## Remove the development environment
 	rm -rf $(VENV)

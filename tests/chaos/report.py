@@ -119,6 +119,7 @@ def _strip(entry: Entry, top: int) -> tuple[str, int]:
     marks = entry["marks"]
     parts = [_text(4, top + 16, f"{entry['fault']}: {verdict(entry).strip('*')}", weight="bold", size=13)]
     lanes = top + TITLE + LABEL * len(marks)
+    parts += _seconds(at, entry, lanes + len(NODES) * (LANE + GAP))
     for number, node in enumerate(NODES):
         y = lanes + number * (LANE + GAP)
         parts.append(_text(4, y + 12, node))
@@ -142,6 +143,14 @@ def _strip(entry: Entry, top: int) -> tuple[str, int]:
         parts.append(_line(at(moment), y + 2, bottom))
         parts.append(_label(at(moment), y + 10, f"{moment - entry['began']:+.2f} s {text}"))
     return "\n".join(parts), bottom - top + 14
+
+
+def _seconds(at: Any, entry: Entry, y: float) -> list[str]:
+    """Return a tick for each second since the fault began, under the lanes of the nodes."""
+    last = int(entry["seconds"] - entry["began"])
+    step = max(1, last // 40)
+    ticks = range(0, last + 1, step)
+    return [_box(at(entry["began"] + second), y - 3, 1, 5, "#263238") for second in ticks]
 
 
 def _role(at: Any, y: float, span: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""One stack for all tests of this folder that ask for it."""
+"""One stack for all tests of this folder: started when the first one asks for it, removed at the end."""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,29 @@ from stack.running import Stack
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Start the stack once, from nothing; remove it at the end."""
+def stack_session() -> Iterator[Stack]:
+    """The stack in whatever state; what an earlier run left is gone."""
     if not has_docker():
         pytest.fail("Docker does not answer: the stack cannot be tested")
-    started = Stack()
-    started.wipe()
+    stack = Stack()
+    stack.wipe()
     try:
-        started.up()
-        started.settle()
-        yield started
+        yield stack
     finally:
-        started.wipe()
+        stack.wipe()
+
+
+@pytest.fixture
+def stack(stack_session: Stack) -> Stack:
+    """The stack, started and serving."""
+    if not stack_session.runs:
+        stack_session.up()
+    stack_session.settle()
+    return stack_session
+
+
+@pytest.fixture
+def no_stack(stack_session: Stack) -> Stack:
+    """The stack before its first start: no container, no data."""
+    stack_session.wipe()
+    return stack_session

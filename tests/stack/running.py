@@ -45,6 +45,7 @@ class Stack:
     def __init__(self) -> None:
         self.containers = Containers(PROJECT)
         self.url = URL
+        self.runs = False
 
     # Life --------------------------------------------------------------------------------------
 
@@ -64,15 +65,18 @@ class Stack:
         """Start what does not run, and return what the user is told."""
         done = self.script("up", **settings)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.report()}"
+        self.runs = True
         return done.stdout
 
     def down(self) -> None:
         """Stop and remove the containers; the data stays."""
+        self.runs = False
         done = self.script("down")
         assert done.returncode == 0, done.stderr
 
     def wipe(self) -> None:
-        """Remove what an earlier run left, its data too; what hangs or is unplugged must not hinder it."""
+        """Remove what an earlier run left, its data too; what hangs must not hinder it."""
+        self.runs = False
         for service in self.containers.names(running=True):
             self.containers.docker("unpause", self.containers.id(service), check=False)
         done = self.script(
