@@ -6,15 +6,16 @@ with it. Then the cluster holds nothing yet, and the error says to start again.
 """
 
 import fcntl
+import json
 import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from haven.ask import Answer, NoAnswer, NotSent, ask
 
@@ -86,7 +87,7 @@ class Initialiser:
             answer = self._until(lambda: self._request(node), f"{node} does not take the request")
             if answer.status != 200:
                 return self._refused(node, answer)
-            _write_through(descriptor, answer.body)
+            _write_through(descriptor, self._printed(answer.json()))
             # Only now is it certain that the keys in place belong to an earlier cluster: a node that has just
             # started may say "not initialised" before it has seen the storage.
             _move_aside(self._output)
@@ -97,6 +98,23 @@ class Initialiser:
         _sync_folder(self._output.parent)
         log.info("initialised node=%s keys=%s", node, self._output)
         return True
+
+    def _printed(self, answer: Mapping[str, Any]) -> bytes:
+        """Put the answer as `operator init -format=json` prints it."""
+        shares, threshold = self._shares.shares, self._shares.threshold
+        recovery = "recovery_keys" in answer
+        printed = {
+            "unseal_keys_b64": answer.get("keys_base64", []),
+            "unseal_keys_hex": answer.get("keys", []),
+            "unseal_shares": 1 if recovery else shares,
+            "unseal_threshold": 1 if recovery else threshold,
+            "recovery_keys_b64": answer.get("recovery_keys_base64", []),
+            "recovery_keys_hex": answer.get("recovery_keys", []),
+            "recovery_keys_shares": shares if recovery else 0,
+            "recovery_keys_threshold": threshold if recovery else 0,
+            "root_token": answer.get("root_token", ""),
+        }
+        return json.dumps(printed, indent=2).encode() + b"\n"
 
     def _request(self, node: str) -> Answer | None:
         """Initialise; None where it was surely not done and may be tried again."""

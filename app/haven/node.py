@@ -119,6 +119,10 @@ class Node:
         """Send the request to the holder; raises `NotActive` or `OutcomeUnknown`."""
         return await self._open().forward(request)
 
+    async def initialized(self) -> bool:
+        """Tell whether the cluster has keys; asks storage until it has. Raises `Unavailable`."""
+        return await self._core.initialized()
+
     async def initialize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Initialise the cluster; return the body of `sys/init`."""
         answer = await self._core.initialize(body)

@@ -83,6 +83,9 @@ class FakeNode:
         except TimeoutError:
             return
 
+    async def initialized(self) -> bool:
+        return self.status().seal.initialized
+
     async def initialize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         self._called("initialize", body)
         return self.result

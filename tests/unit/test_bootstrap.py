@@ -71,7 +71,9 @@ def test_it_initialises_and_keeps_the_answer(api: ApiDouble, tmp_path: Path, sea
     output = tmp_path / "keys" / "init.json"
     assert initialiser(api, output).run()
     assert api.inits == [body]
-    assert json.loads(output.read_bytes())["root_token"] == "hvs.rootrootroot"
+    kept = json.loads(output.read_bytes())
+    assert kept["root_token"] == "hvs.rootrootroot"
+    assert kept["unseal_keys_b64"] == ["a2V5"], "as `operator init -format=json` names it"
     assert output.stat().st_mode & 0o777 == 0o600
 
 

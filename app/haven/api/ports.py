@@ -97,6 +97,10 @@ class Node(Protocol):
         """Wait until who may serve, or the known holder, may have changed, or for so long."""
         ...
 
+    async def initialized(self) -> bool:
+        """Tell whether the cluster has keys; asks storage until it has. Raises `Unavailable`."""
+        ...
+
     async def initialize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Initialise the cluster; return the body of `sys/init`."""
         ...

@@ -98,8 +98,8 @@ class Init:
         self._operations = operations
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Tell whether the cluster is initialised."""
-        write(resp, replies.reply(200, {"initialized": self._node.status().seal.initialized}))
+        """Tell whether the cluster is initialised; until it is, that is read from storage."""
+        write(resp, replies.reply(200, {"initialized": await self._node.initialized()}))
 
     async def on_put(self, req: Request, resp: Response) -> None:
         """Initialise the cluster; ends even if the client goes away."""
