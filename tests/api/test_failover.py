@@ -93,7 +93,8 @@ async def trial(cluster: NativeCluster) -> AsyncIterator[Trial]:
         await this.goes_on(*cluster.nodes)
         ended = time.monotonic()
     reachable = [node for node in cluster.nodes if node not in this.gone]
-    pause = max(workload.longest_pause(load.history.at(node.name), begun, ended) for node in reachable)
+    pauses = [workload.longest_pause(load.history.at(node.name), begun, ended) for node in reachable]
+    pause = max(end - start for start, end in pauses)
     account = dict(workload.account(load.history.at(*(node.name for node in reachable))))
     print(f"longest pause {pause * 1000:.0f} ms, {account}")
     assert load.history.violations() == {}
