@@ -1,86 +1,97 @@
 /* Lock, lease, fence and refence of Haven (docs/ha-protocol.md), as a model for spin.
  *
- * Two nodes, each of which may crash and run again; sessions that are never used twice;
- * one register that clients read and write. Every step is one atomic event. Time is
- * abstract: a lease lapses at any moment, and the one promise of the clock is that a
- * check cannot run out while a lease that rests on it still holds (GUARD_EXPIRY). What
- * turns seconds into that promise is simulated (tests/simulation), not modelled here.
+ * Two nodes and one register that clients read and write, for ever: lapsed leases, expired
+ * checks, moves of the lock, reads and writes are unlimited. What is bounded is the number of
+ * faults (FAULTS: crash or resignation, session destroyed, lock freed by an operator, spare
+ * given up, outcome unknown) and of sessions that matter at one time (POOL): one that has ended
+ * and that nothing refers to any more gives its place back. At most one write and one lock
+ * transaction of unknown outcome are on their way at a time.
  *
- * A mutant is this model with one rule left out: spin -DNO_FENCE and so on. Each must
- * fail; `tests/model/test_model.py` runs them all.
+ * Every step is one atomic event. Time is abstract: a lease may lapse at any moment, and the
+ * clock makes two promises only. A check cannot run out while a lease that rests on it holds
+ * (BOUNDS_LEASE), and an owed wait outlasts every lease that is older. What turns seconds into
+ * these promises is simulated (tests/simulation), not modelled.
+ *
+ * A mutant is this model with one rule left out: spin -DNO_FENCE and so on. Each must fail;
+ * tests/model/test_model.py runs them all.
  */
 
+#ifndef POOL
+#define POOL 3
+#endif
+#ifndef FAULTS
+#define FAULTS 2
+#endif
 #define NODES 2
-#ifndef SESSIONS
-#define SESSIONS 6
-#endif
-#ifndef CRASHES
-#define CRASHES 1
-#endif
-#ifndef DESTROYS
-#define DESTROYS 1
-#endif
-#ifndef WRITES
-#define WRITES 3
-#endif
 #define NOBODY 0
 
+/* What Consul knows of a session and its check */
+#define GONE 0      /* never made, or forgotten: the place is free */
+#define SOUND 1     /* session alive, check passing */
+#define EXPIRED 2   /* the check ran out, the session ends soon */
+#define ENDED 3     /* session destroyed (by hand, serfHealth), check not run out */
+#define RAN_OUT 4   /* session ended and check critical with `TTL expired` */
 
-#define OK 0        /* why a session's check is critical: not at all, */
-#define TTL 1       /* its time ran out, */
-#define OTHER 2     /* or anything else */
+/* What a node's cache holds, beside what clients were shown or promised */
+#define EMPTY 0
+#define FRESH 1
+#define STALE 2
 
 /* Consul ------------------------------------------------------------------- */
+byte session[POOL + 1];
+byte owner[POOL + 1];          /* the node that made it */
+bool over[POOL + 1];           /* its run has ended, or resigned: it answers no more under it */
 byte holder = NOBODY;          /* the session that holds the lock */
-byte recorded = NOBODY;        /* the session that the lock's value names */
-byte rec_node, rec_life;        /* and its node and run */
-bool rec_owes, rec_released;   /* it owes a wait; it freed the lock itself */
-bool ever;                     /* the lock exists */
-bool alive[SESSIONS + 1];
-byte critical[SESSIONS + 1];   /* critical is set first, the session ends later */
-byte made;                     /* sessions made so far */
-byte register_;                /* the version that storage holds */
+byte recorded = NOBODY;        /* the session that the lock's value names; NOBODY: no lock yet */
+bool owes, released;           /* the value's owes_wait; its holder freed the lock itself */
+bool ahead;                    /* storage holds a write that no client was shown or promised */
 
 /* Nodes -------------------------------------------------------------------- */
-bool up[NODES] = true;
-byte life[NODES];
-byte tenure[NODES];            /* the session that fences its writes, or NOBODY */
+byte tenure[NODES];            /* the session that fences its writes; its check bounds the lease */
 bool lease[NODES];
-byte backing[NODES];           /* the session whose check bounds the lease */
-bool waits[NODES];             /* the lease before its own may still run */
+byte caps[NODES];              /* the sessions that refences were sent for, as bits: they bound it too */
+bool waits[NODES];             /* a lease before its own may still run */
 bool doubt[NODES];
-byte spare[NODES];
-bool resigned[NODES];          /* this run said that it answers no more under any session it had */
+byte spare[NODES];             /* the session that it would offer next */
 byte cache[NODES];
-bool cached[NODES];
+
+/* A write on its way whose outcome its sender does not know; one at a time */
+byte flying;                   /* the session in its fence */
+bool landed;                   /* it was applied, and is not settled */
+bool told_failed;              /* the client was told that it did not happen */
+
+/* A lock transaction on its way, likewise */
+bool moving;
+byte move_old;                 /* the holder that it replaces; NOBODY: the lock as it is, free */
+byte move_new;                 /* the session that it locks; NOBODY: it only frees */
+bool move_owes;
+
+byte faults;                   /* so many so far */
+#define may_fail (faults < FAULTS)
 
 #ifdef UNCONDITIONAL
 bool saw_expired[NODES];
 #endif
+#ifdef REUSED_CHECK_ID
+bool ran_out_before[NODES];
+#endif
 
-/* A write of unknown outcome on its way, one per node */
-bool flying[NODES];
-byte flying_session[NODES];
-bool told_failed[NODES];
-
-/* A lock transaction of unknown outcome on its way, one per node */
-bool moving[NODES];
-byte move_old[NODES], move_new[NODES];
-
-/* What the clients know */
-byte acknowledged;
-
-byte crashes, destroys, writes;
-
-#define other(i) (1 - i)
-#define answers(i) (up[i] && tenure[i] != NOBODY && lease[i] && !waits[i])
-#define mine(i) (holder == recorded && rec_node == i && rec_life == life[i])
-#define dead(i) (!up[rec_node] || life[rec_node] != rec_life)
+#define me _pid
+#define peer (1 - me)
+#define alive(s) (session[s] == SOUND || session[s] == EXPIRED)
+#define answers(i) (tenure[i] != NOBODY && lease[i] && !waits[i])
+#define mine(s) (s != NOBODY && owner[s] == me && !over[s])
+#define capped(i, s) ((caps[i] >> s) & 1)
+#define unsettled (flying != NOBODY && flying == tenure[me] && !told_failed)
 
 #ifdef LEASE_FROM_REPLY
-#define GUARD_EXPIRY(s) true
+#define BOUNDS_LEASE(i, s) false
 #else
-#define GUARD_EXPIRY(s) !(lease[0] && backing[0] == s) && !(lease[1] && backing[1] == s)
+#ifdef UNCAPPED_LEASE
+#define BOUNDS_LEASE(i, s) (lease[i] && tenure[i] == s)
+#else
+#define BOUNDS_LEASE(i, s) (lease[i] && (tenure[i] == s || capped(i, s)))
+#endif
 #endif
 
 #ifdef NO_FENCE
@@ -89,233 +100,393 @@ byte crashes, destroys, writes;
 #define fence(s) (holder == s)
 #endif
 
-/* A lease counts from the last pass of a chain that is sound: its check has not run out */
-inline grant(i, s) {
-    lease[i] = (critical[s] == OK);
-    backing[i] = s
-}
-
-inline lose(i) {
-    tenure[i] = NOBODY;
-    lease[i] = false;
-    waits[i] = false;
-    doubt[i] = false;
-#ifndef KEEP_CACHE
-    cached[i] = false
-#endif
-}
-
-inline record(i, s, owes) {
-    holder = s;
-    recorded = s;
-    rec_node = i;
-    rec_life = life[i];
-    rec_owes = owes;
-    rec_released = false;
-    ever = true
-}
-
-/* The node has committed a lock transaction with its own session */
-inline take(i, owes) {
-    record(i, spare[i], owes);
-    tenure[i] = spare[i];
-    waits[i] = owes;
-    doubt[i] = false;
-    grant(i, spare[i]);
-    spare[i] = NOBODY
-}
-
 #ifdef FORGET_OWED_WAIT
 #define inherited false
 #else
-#define inherited rec_owes
+#define inherited owes
 #endif
 
 #ifdef AT_ONCE
-#define owed_otherwise false
+#define unproved false
 #else
-#define owed_otherwise true
+#define unproved true
 #endif
+
+/* Roads to the lock that let the taker answer at once (DESIGN.md 3.4), but for an inherited wait */
+#define first (recorded == NOBODY)
+#define vacated (holder == NOBODY && (released || mine(recorded)))
+#define death_or_resign over[recorded]
+#define surprise (holder != NOBODY && mine(holder) && holder != spare[me])
+#ifdef TRUST_ANY_CRITICAL
+#define expiry (holder == NOBODY && session[recorded] != SOUND)
+#else
+#ifdef REUSED_CHECK_ID
+#define expiry (holder == NOBODY && (session[recorded] == EXPIRED || session[recorded] == RAN_OUT || \
+                                     ran_out_before[owner[recorded]]))
+#else
+#define expiry (holder == NOBODY && (session[recorded] == EXPIRED || session[recorded] == RAN_OUT))
+#endif
+#endif
+#ifdef TIMEOUT_IS_DEATH
+#define silence (holder != NOBODY && owner[holder] != me)
+#else
+#define silence false
+#endif
+#define at_once (first || vacated || death_or_resign || surprise || expiry || silence)
+
+/* Forget what can have no effect any more, so that equal situations are equal states */
+inline tidy_node(i) {
+    if
+    :: tenure[i] == NOBODY -> lease[i] = false; waits[i] = false; doubt[i] = false
+    :: else
+    fi;
+    if
+    :: spare[i] != NOBODY && session[spare[i]] != SOUND -> spare[i] = NOBODY
+    :: else
+    fi;
+    if
+    :: !lease[i] -> caps[i] = 0
+    :: else
+    fi;
+}
+
+#define refers(i, s) (tenure[i] == s || spare[i] == s || capped(i, s))
+
+inline tidy_messages() {
+    if
+    :: landed && tenure[0] != flying && tenure[1] != flying -> landed = false; flying = NOBODY
+    :: else
+    fi;
+#ifndef NO_FENCE
+    if
+    :: flying != NOBODY && !landed && !alive(flying) &&
+       (told_failed || tenure[0] != flying && tenure[1] != flying) ->
+        flying = NOBODY; told_failed = false
+    :: else
+    fi;
+#endif
+    if
+    :: moving && (move_old != NOBODY && !alive(move_old) || move_new != NOBODY && !alive(move_new)) ->
+        moving = false
+    :: else
+    fi;
+    if
+    :: !moving -> move_old = NOBODY; move_new = NOBODY; move_owes = false
+    :: else
+    fi
+}
+
+inline tidy_session(s) {
+    if
+    :: session[s] >= ENDED && recorded != s && !refers(0, s) && !refers(1, s) &&
+       flying != s && move_old != s && move_new != s ->
+        session[s] = GONE; owner[s] = 0; over[s] = false
+    :: else
+    fi
+}
+
+inline tidy() {
+    d_step {
+        tidy_node(0);
+        tidy_node(1);
+        tidy_messages();
+        tidy_session(1);
+        tidy_session(2);
+        tidy_session(3);
+#if POOL >= 4
+        tidy_session(4);
+#endif
+#if POOL >= 5
+        tidy_session(5);
+#endif
+    }
+}
+
+/* The lock has changed: what was conditional on it as it was, free, is refused */
+inline changed() {
+    if :: moving && move_old == NOBODY -> moving = false :: else fi
+}
+
+inline lock(s, owing) {
+    holder = s;
+    recorded = s;
+    owes = owing;
+    released = false;
+    changed()
+}
+
+inline free(of_own_will) {
+    holder = NOBODY;
+    released = of_own_will;
+    changed()
+}
+
+/* Begin a reign under the spare session. Its chain is sound only while its check has not run out */
+inline begin(waiting) {
+    tenure[me] = spare[me];
+    spare[me] = NOBODY;
+    lease[me] = (session[tenure[me]] == SOUND);
+    waits[me] = waiting;
+    doubt[me] = false;
+    caps[me] = 0
+}
+
+inline lose() {
+    tenure[me] = NOBODY;
+    lease[me] = false;
+    caps[me] = 0;
+#ifndef KEEP_CACHE
+    cache[me] = EMPTY
+#endif
+}
+
+inline shown() {               /* clients know now what storage holds */
+    if
+    :: ahead ->
+        ahead = false;
+        if :: cache[peer] == FRESH -> cache[peer] = STALE :: else fi;
+        if :: cache[me] == FRESH -> cache[me] = STALE :: else fi
+    :: else
+    fi
+}
+
+/* Read what became of the write, and tell its client */
+inline settle() {
+    if
+    :: landed && flying == tenure[me] -> landed = false; flying = NOBODY; shown(); cache[me] = EMPTY
+    :: !landed && unsettled -> told_failed = true
+    :: else
+    fi
+}
+
+/* A refence has committed: the reign goes on under what was the spare session */
+inline refenced() {
+    settle();
+#ifdef REOFFERS_SESSION
+    spare[me] = tenure[me];
+#else
+    spare[me] = NOBODY;
+#endif
+    tenure[me] = holder;
+    lease[me] = (session[holder] == SOUND);
+    doubt[me] = false;
+    caps[me] = 0
+}
+
+inline send(old, new, owing) {
+    moving = true;
+    move_old = old;
+    move_new = new;
+    move_owes = owing
+}
+
+inline end_run() {             /* a crash, or a resignation: none of its sessions answers again */
+    if :: owner[1] == me && session[1] != GONE -> over[1] = true :: else fi;
+    if :: owner[2] == me && session[2] != GONE -> over[2] = true :: else fi;
+    if :: owner[3] == me && session[3] != GONE -> over[3] = true :: else fi;
+#if POOL >= 4
+    if :: owner[4] == me && session[4] != GONE -> over[4] = true :: else fi;
+#endif
+#if POOL >= 5
+    if :: owner[5] == me && session[5] != GONE -> over[5] = true :: else fi;
+#endif
+#ifndef RESIGNS_BUT_FOR_THE_SPARE
+    spare[me] = NOBODY;
+#endif
+    lose();
+#ifdef UNCONDITIONAL
+    saw_expired[me] = false;
+#endif
+    tidy()
+}
+
+inline make(s) {
+    session[s] = SOUND;
+    owner[s] = me;
+    spare[me] = s;
+    tidy()
+}
+
+/* Is a place for another session free? */
+#define room (session[1] == GONE || session[2] == GONE || session[3] == GONE || session[POOL] == GONE)
 
 active [NODES] proctype node() {
-    byte i = _pid;
-
 end:
     do
-    /* Sessions: never an id twice, never one of a term that was lost */
-    :: atomic { up[i] && spare[i] == NOBODY && made < SESSIONS && !moving[i] ->
-        made++; alive[made] = true; spare[i] = made; resigned[i] = false }
-
-    /* Roads to the lock (DESIGN.md 3.4), each conditional on what was seen */
-    :: atomic { up[i] && tenure[i] == NOBODY && spare[i] != NOBODY && alive[spare[i]] && !moving[i] ->
+    /* Sessions: always fresh ones; one whose chain broke is given up */
+    :: atomic { spare[me] == NOBODY && room ->
         if
-        :: !ever -> take(i, false)
-        :: ever && holder == NOBODY && rec_released -> take(i, inherited)
-        :: ever && holder == recorded && holder != NOBODY && dead(i) -> take(i, inherited)
-        :: ever && holder == recorded && holder != NOBODY && !dead(i) && resigned[rec_node] && rec_node != i ->
-            take(i, inherited)
-#ifdef TRUST_ANY_CRITICAL
-        :: ever && holder == NOBODY && !rec_released && critical[recorded] != OK -> take(i, inherited)
-#else
-        :: ever && holder == NOBODY && !rec_released && critical[recorded] == TTL -> take(i, inherited)
+        :: session[1] == GONE -> make(1)
+        :: session[1] != GONE && session[2] == GONE -> make(2)
+        :: session[1] != GONE && session[2] != GONE && session[3] == GONE -> make(3)
+#if POOL >= 4
+        :: session[1] != GONE && session[2] != GONE && session[3] != GONE && session[4] == GONE -> make(4)
 #endif
-        :: ever && holder == NOBODY && !rec_released && critical[recorded] != TTL -> take(i, owed_otherwise)
-#ifdef TIMEOUT_IS_DEATH
-        :: ever && holder == recorded && holder != NOBODY && rec_node != i -> take(i, inherited)
+#if POOL >= 5
+        :: session[1] != GONE && session[2] != GONE && session[3] != GONE && session[4] != GONE &&
+           session[5] == GONE -> make(5)
 #endif
-#ifdef UNCONDITIONAL
-        :: ever && holder == NOBODY && critical[recorded] == TTL -> saw_expired[i] = true
-        :: saw_expired[i] -> saw_expired[i] = false; take(i, inherited)
-#endif
-        :: else -> skip
         fi }
+    :: atomic { spare[me] != NOBODY && may_fail ->
+        faults++;
+        if :: capped(me, spare[me]) -> lease[me] = false :: else fi;   /* doubted already */
+        spare[me] = NOBODY;
+        tidy() }
 
-    /* The owed wait is over when no lease before this one can run: one check TTL is enough */
-    :: atomic { up[i] && waits[i] && !lease[other(i)] -> waits[i] = false }
+    /* Take the lock. Each transaction is conditional on what was seen; some are applied later */
+    :: atomic { tenure[me] == NOBODY && spare[me] != NOBODY && at_once ->
+        if
+        :: lock(spare[me], inherited); begin(inherited)
+        :: !moving && may_fail -> faults++; send(holder, spare[me], inherited)
+        fi;
+        tidy() }
+    :: atomic { tenure[me] == NOBODY && spare[me] != NOBODY && holder == NOBODY && !first ->
+        if
+        :: lock(spare[me], unproved); begin(unproved)
+        :: !moving && may_fail -> faults++; send(NOBODY, spare[me], unproved)
+        fi;
+        tidy() }
+    /* It was handed over, or an own transaction came through late */
+    :: atomic { tenure[me] == NOBODY && spare[me] != NOBODY && holder == spare[me] ->
+        begin(inherited); tidy() }
+#ifdef UNCONDITIONAL
+    :: atomic { tenure[me] == NOBODY && expiry -> saw_expired[me] = true }
+    :: atomic { saw_expired[me] && tenure[me] == NOBODY && spare[me] != NOBODY ->
+        saw_expired[me] = false; lock(spare[me], inherited); begin(inherited); tidy() }
+#endif
+
+    /* An owed wait is over when no older lease can run: one check TTL is enough */
+    :: atomic { waits[me] && !lease[peer] -> waits[me] = false }
 #ifdef WRITES_WHILE_WAITING
-    :: atomic { up[i] && waits[i] && tenure[i] != NOBODY && holder == tenure[i] && writes < WRITES ->
-        writes++; register_++; acknowledged = register_ }
+    :: atomic { tenure[me] != NOBODY && waits[me] && holder == tenure[me] -> ahead = true; shown() }
 #endif
 
     /* Heartbeat: the consistent read */
-    :: atomic { up[i] && tenure[i] != NOBODY ->
+    :: atomic { tenure[me] != NOBODY && holder != tenure[me] ->
         if
-        :: holder == tenure[i] ->
-#ifdef EXTEND_LAPSED
-            lease[i] = true
-#else
-            skip
-#endif
-        :: holder != tenure[i] && mine(i) ->
-            doubt[i] = true                       /* an own session: refence from it */
+        :: holder != NOBODY && holder == spare[me] -> refenced()
         :: else ->
+            if
+            :: mine(holder) -> doubt[me] = true
 #ifdef NO_CONSISTENT_READ
-            if :: alive[tenure[i]] -> skip :: else -> lose(i) fi
+            :: !mine(holder) && alive(tenure[me]) -> lease[me] = (session[tenure[me]] == SOUND)
+            :: !mine(holder) && !alive(tenure[me]) -> lose()
 #else
-            lose(i)
+            :: !mine(holder) -> lose()
 #endif
-        fi }
-#ifdef NO_CONSISTENT_READ
-    :: atomic { up[i] && tenure[i] != NOBODY && !lease[i] && critical[tenure[i]] != TTL ->
-        lease[i] = true; backing[i] = tenure[i] }
-#endif
-    :: atomic { lease[i] -> lease[i] = false; doubt[i] = true }
-
-    /* Refence: move the lock from an own doubtful session to the spare */
-    :: atomic { up[i] && doubt[i] && tenure[i] != NOBODY && spare[i] != NOBODY && alive[spare[i]] && !moving[i] ->
-        if
-        :: holder == tenure[i] ->
-            record(i, spare[i], waits[i]);
-            tenure[i] = spare[i];
-#ifdef UNCAPPED_LEASE
-            if :: lease[i] -> skip :: else -> grant(i, spare[i]) fi;
-#else
-            grant(i, spare[i]);
-#endif
-            spare[i] = NOBODY;
-            doubt[i] = false;
-            if                                    /* settle what was on its way by reading it */
-            :: flying[i] && !told_failed[i] ->
-#ifdef NO_FENCE
-                told_failed[i] = true             /* not there yet, but still on its way */
-#else
-                flying[i] = false
-#endif
-            :: else -> skip
             fi
-        :: holder == tenure[i] ->                  /* its outcome is unknown */
-            moving[i] = true; move_old[i] = tenure[i]; move_new[i] = spare[i];
-            spare[i] = NOBODY; lose(i)
-        :: else -> skip
-        fi }
+        fi;
+        tidy() }
+#ifdef EXTEND_LAPSED
+    :: atomic { tenure[me] != NOBODY && holder == tenure[me] -> lease[me] = true }
+#endif
+#ifdef NO_CONSISTENT_READ
+    :: atomic { tenure[me] != NOBODY && session[tenure[me]] != EXPIRED && session[tenure[me]] != RAN_OUT ->
+        lease[me] = true }
+#endif
+    :: atomic { lease[me] -> lease[me] = false; doubt[me] = true; tidy() }
+
+    /* Refence: move the lock from an own doubtful session to the spare one */
+    :: atomic { doubt[me] && spare[me] != NOBODY && mine(holder) && holder != spare[me] ->
+        if
+        :: lock(spare[me], waits[me]); refenced()
+        :: !moving && may_fail ->
+            faults++;
+            send(holder, spare[me], waits[me]);
+#ifndef UNCAPPED_LEASE
+            caps[me] = caps[me] | (1 << spare[me]);
+            lease[me] = (lease[me] && session[spare[me]] == SOUND)
+#endif
+        fi;
+        tidy() }
 
     /* Hand-over and release: the term ends before the transaction is sent */
-    :: atomic { up[i] && tenure[i] != NOBODY && holder == tenure[i] && !doubt[i] && !moving[i] ->
+    :: atomic { tenure[me] != NOBODY && holder == tenure[me] ->
         if
-        :: rec_released = true; holder = NOBODY; lose(i)
-        :: moving[i] = true; move_old[i] = tenure[i]; move_new[i] = NOBODY;
-#ifndef GOES_ON_AFTER_HAND_OVER
-            lose(i)
-#endif
-        fi }
-    :: atomic { up[i] && tenure[i] != NOBODY && !moving[i] ->      /* resign: every session given up */
-        spare[i] = NOBODY; lose(i); resigned[i] = true }
-
-    /* A lock transaction that was applied late, or never */
-    :: atomic { moving[i] ->
-        moving[i] = false;
-        if
-        :: holder == move_old[i] && (move_new[i] == NOBODY || alive[move_new[i]]) ->
+        :: owes = waits[me]; free(true); lose()
+        :: tenure[peer] == NOBODY && spare[peer] != NOBODY -> lock(spare[peer], waits[me]); lose()
+        :: !moving && may_fail ->
+            faults++;
             if
-            :: move_new[i] == NOBODY -> holder = NOBODY; rec_released = true
-            :: else -> holder = move_new[i]; recorded = move_new[i]
-            fi
-        :: true
-        fi }
-    /* A lock that is held by an own session under which it is not active: give it up */
-    :: atomic { up[i] && tenure[i] == NOBODY && holder != NOBODY && mine(i) &&
-                !moving[i] && spare[i] != NOBODY && alive[spare[i]] ->
-        take(i, inherited) }
-
-    /* Clients: every read that starts after an acknowledgement sees it */
-    :: atomic { answers(i) ->
-        if
-        :: !cached[i] -> cached[i] = true; cache[i] = register_
-        :: else -> skip
+            :: send(holder, NOBODY, waits[me])
+            :: tenure[peer] == NOBODY && spare[peer] != NOBODY -> send(holder, spare[peer], waits[me])
+            fi;
+#ifndef GOES_ON_AFTER_HAND_OVER
+            lose()
+#endif
         fi;
-        assert(cache[i] >= acknowledged);
-        assert(!answers(other(i))) }
-    :: atomic { answers(i) && !doubt[i] && !flying[i] && writes < WRITES ->
-        writes++;
-        if
-        :: fence(tenure[i]) -> register_++; cache[i] = register_; cached[i] = true; acknowledged = register_
-        :: !fence(tenure[i]) -> doubt[i] = true
-        :: flying[i] = true; flying_session[i] = tenure[i]; cached[i] = false;
-            told_failed[i] = false;
-#ifdef UNKNOWN_IS_FAILED
-            told_failed[i] = true
-#else
-#ifdef GOES_ON_UNDER_OLD_SESSION
-            told_failed[i] = true
-#else
-            doubt[i] = true
-#endif
-#endif
-        fi }
-    :: atomic { flying[i] ->
-        flying[i] = false;
-        if
-        :: fence(flying_session[i]) ->
-            assert(!told_failed[i]);
-            register_++;
-            if :: tenure[i] == flying_session[i] -> cached[i] = false :: else fi
-        :: true
-        fi }
+        tidy() }
 
-    /* Faults */
-    :: atomic { up[i] && crashes < CRASHES ->
-        crashes++; up[i] = false; spare[i] = NOBODY; tenure[i] = NOBODY; lease[i] = false;
-        waits[i] = false; doubt[i] = false; cached[i] = false; resigned[i] = false }
-    :: atomic { !up[i] && !moving[i] -> up[i] = true; life[i]++ }
+    /* A lock transaction is applied after all; or never */
+    :: atomic { me == 0 && moving ->
+        if
+        :: holder == move_old && move_new == NOBODY -> owes = move_owes; free(true)
+        :: holder == move_old && move_new != NOBODY -> lock(move_new, move_owes)
+        :: true
+        fi;
+        moving = false;
+        tidy() }
+
+    /* Clients: whoever answers is alone, and shows nothing older than what clients know */
+    :: atomic { answers(me) ->
+        if
+        :: cache[me] == EMPTY -> shown(); if :: unsettled :: else -> cache[me] = FRESH fi
+        :: else
+        fi;
+        assert(cache[me] != STALE);
+        assert(!answers(peer)) }
+    :: atomic { answers(me) && !doubt[me] ->
+        if
+        :: fence(tenure[me]) -> ahead = true; shown(); cache[me] = FRESH
+        :: !fence(tenure[me]) -> doubt[me] = true
+        :: flying == NOBODY && may_fail -> faults++; flying = tenure[me]; cache[me] = EMPTY;
+#ifdef UNKNOWN_IS_FAILED
+            told_failed = true;
+#endif
+#ifdef GOES_ON_UNDER_OLD_SESSION
+            skip
+#else
+            doubt[me] = true
+#endif
+        fi }
+#ifdef GOES_ON_UNDER_OLD_SESSION
+    :: atomic { unsettled -> settle(); tidy() }
+#endif
+    :: atomic { me == 0 && flying != NOBODY && !landed ->
+        if
+        :: fence(flying) ->
+            assert(!told_failed);
+            ahead = true;
+            if
+            :: tenure[0] == flying || tenure[1] == flying -> landed = true
+            :: else -> flying = NOBODY; told_failed = false
+            fi
+        :: flying = NOBODY; told_failed = false
+        fi;
+        tidy() }
+
+    /* The node crashes, or resigns: nothing that it ever offered answers again */
+    :: atomic { may_fail -> faults++; end_run() }
     od
 }
 
-active proctype consul() {
-    byte s;
+/* One of these for each session */
+#define s (_pid - NODES + 1)
 
+active [POOL] proctype consul() {
 end:
     do
-    :: atomic { made > 0 -> select(s : 1 .. SESSIONS);
-        if
-        :: alive[s] && critical[s] == OK && GUARD_EXPIRY(s) -> critical[s] = TTL
-        :: alive[s] && critical[s] == TTL && !(GUARD_EXPIRY(s)) -> skip
-        :: alive[s] && critical[s] == TTL ->
-            alive[s] = false;
-            if :: holder == s -> holder = NOBODY :: else fi
-        :: alive[s] && critical[s] == OK && destroys < DESTROYS ->    /* by hand, or serfHealth */
-            destroys++; critical[s] = OTHER; alive[s] = false;
-            if :: holder == s -> holder = NOBODY :: else fi
-        :: else -> skip
-        fi }
+    :: atomic { (session[s] == SOUND || session[s] == ENDED) && !BOUNDS_LEASE(0, s) && !BOUNDS_LEASE(1, s) ->
+#ifdef REUSED_CHECK_ID
+        ran_out_before[owner[s]] = true;
+#endif
+        session[s] = session[s] + 1;       /* EXPIRED or RAN_OUT */
+        tidy() }
+    :: atomic { session[s] == EXPIRED || session[s] == SOUND && may_fail ->     /* or destroyed: by hand, by serfHealth */
+        if :: session[s] == SOUND -> faults++ :: else fi;
+        session[s] = session[s] + 2;       /* RAN_OUT or ENDED */
+        if :: holder == s -> free(false) :: else fi;
+        tidy() }
+    :: atomic { holder == s && may_fail -> faults++; free(false); tidy() }      /* an operator frees the lock */
     od
 }
