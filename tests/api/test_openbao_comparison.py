@@ -6,18 +6,26 @@ import pytest
 
 from api.known_differences import KNOWN
 from api.requests_table import STEPS
+from api.requests_table.gaps import GAPS
 from support.comparison import Difference, Known, Side, Step, differences
-from support.lone_servers import OpenBao
+from support.lone_servers import OpenBao, Reply
 from support.native_cluster import NativeNode
 
+Answers = Mapping[str, tuple[Reply, Reply]]
 Found = Mapping[str, list[Difference]]
 
 
 @pytest.fixture(scope="module")
-def found(fresh_node: NativeNode, openbao: OpenBao) -> Found:
-    """All differences by step."""
+def answers(fresh_node: NativeNode, openbao: OpenBao) -> Answers:
+    """Haven's and OpenBao's answer by step."""
     ours, theirs = Side(fresh_node.address), Side(openbao.address)
-    return {step.name: differences(ours.play(step), theirs.play(step)) for step in STEPS}
+    return {step.name: (ours.play(step), theirs.play(step)) for step in STEPS}
+
+
+@pytest.fixture(scope="module")
+def found(answers: Answers) -> Found:
+    """All differences by step."""
+    return {name: differences(ours, theirs) for name, (ours, theirs) in answers.items()}
 
 
 def test_every_step_has_a_name_of_its_own() -> None:
@@ -33,3 +41,8 @@ def test_same_answer(step: Step, found: Found) -> None:
 @pytest.mark.parametrize("known", [known for known in KNOWN if known.always], ids=lambda known: known.reason)
 def test_every_listed_difference_occurs(known: Known, found: Found) -> None:
     assert any(known.covers(step, d) for step in STEPS for d in found[step.name])
+
+
+@pytest.mark.parametrize("step", GAPS, ids=lambda step: step.name)
+def test_what_is_not_built_is_refused(step: Step, answers: Answers) -> None:
+    assert answers[step.name][0].status in {400, 404, 405}
