@@ -7,6 +7,7 @@ from stack.running import CLUSTER, CONSULS, NODES, STORAGE
 
 CUT = Promise(budget=2.0, writes_unknown=True)
 STAYS = Promise(leader_stays=True)
+PEERLESS = Promise(leader_stays=True, writes_unknown=True)  # those that standbys were forwarding just then
 ROUGH = Promise(reads_fail=True, writes_unknown=True, writes_refused=True)
 
 
@@ -127,7 +128,7 @@ NETWORK_FAULTS = (
     Fault("drop-out", "packets from the active to Consul vanish", drop_out, CUT),
     Fault("drop-everything", "all packets of the active vanish", drop_everything, CUT),
     Fault("drop-own-consul", "the active loses its own Consul server", drop_own_consul, STAYS),
-    Fault("drop-peers", "active and standbys lose each other", drop_peers, STAYS),
+    Fault("drop-peers", "active and standbys lose each other", drop_peers, PEERLESS),
     Fault("loss", "the active loses packets at random", loss, ROUGH),
     Fault("delay", "each answer of Consul to the active is slow", delay, STAYS),
     Fault("delay-own-consul", "the active's own Consul server is too slow", delay_own_consul, STAYS),

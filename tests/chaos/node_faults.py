@@ -30,12 +30,12 @@ def crash(scene: Scene) -> None:
 def worker_crash(scene: Scene) -> None:
     """Kill only the process that serves; gunicorn's master stays."""
     victim = scene.hit(scene.active)
-    shown = scene.stack.containers.docker("top", scene.stack.containers.id(victim), "-eo", "pid,ppid")
-    family = [tuple(map(int, line.split())) for line in shown.splitlines()[1:]]
-    parents = {parent for _, parent in family}
-    youngest = max(process for process, _ in family if process not in parents)
-    scene.mark(f"kill -9 the worker of {victim}")
-    os.kill(youngest, signal.SIGKILL)
+    shown = scene.stack.containers.docker("top", scene.stack.containers.id(victim), "-eo", "pid,ppid,args")
+    lines = [line.split() for line in shown.splitlines() if line.endswith("haven server")]
+    parents = {int(process): int(parent) for process, parent, command, *_ in lines if "python" in command}
+    [worker] = [process for process, parent in parents.items() if parent in parents]
+    scene.mark(f"kill -9 {worker}, the worker in {victim}")
+    os.kill(worker, signal.SIGKILL)
     scene.stack.until(lambda: scene.stack.health(victim) == STANDBY, f"{victim} is back by itself")
 
 

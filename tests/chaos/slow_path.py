@@ -32,27 +32,23 @@ class SlowPath:
         self._thread.start()
         for target in self._targets:
             port = self._run(self._listen(target))
-            rule = ("OUTPUT", "-p", "tcp", "-d", target, "--dport", str(PORT), "-j", "DNAT")
-            self._rules.append((*rule, "--to-destination", f"{HOST}:{port}"))
-            self._containers.iptables(self._node, "-t", "nat", "-I", *self._rules[-1])
-            self._reset(target)
+            rule = ("OUTPUT", "-p", "tcp", "-d", target, "--dport", str(PORT), "-j")
+            self._lead("nat", *rule, "DNAT", "--to-destination", f"{HOST}:{port}")
+            # New connections are led away before this rule sees them; it ends those that were there.
+            self._lead("filter", *rule, "REJECT", "--reject-with", "tcp-reset")
         return self
 
     def __exit__(self, *_: object) -> None:
-        for rule in self._rules:
-            self._containers.iptables(self._node, "-t", "nat", "-D", *rule)
+        for table, *rule in self._rules:
+            self._containers.iptables(self._node, "-t", table, "-D", *rule)
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _reset(self, target: str) -> None:
-        """End the connections that exist: only new ones are led another way."""
-        rule = ("OUTPUT", "-p", "tcp", "-d", target, "--dport", str(PORT))
-        ending = (*rule, "-j", "REJECT", "--reject-with", "tcp-reset")
-        self._containers.iptables(self._node, "-I", *ending)
-        threading.Event().wait(0.35)  # each connection carries a pass every 0.3 s, and dies of it
-        self._containers.iptables(self._node, "-D", *ending)
+    def _lead(self, table: str, *rule: str) -> None:
+        self._containers.iptables(self._node, "-t", table, "-I", *rule)
+        self._rules.append((table, *rule))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 
 COMMAND_SECONDS = 120
+FREEZES = 5
 EVERYBODY = "0.0.0.0/0"
 
 
@@ -71,7 +72,12 @@ class Containers:
         self.docker("restart", self.id(service))
 
     def pause(self, service: str) -> None:
-        self.docker("pause", self.id(service))
+        """Freeze the container; on a busy machine the kernel may need to be asked again."""
+        for _ in range(FREEZES):
+            self.docker("pause", self.id(service), check=False)
+            if self.docker("inspect", "--format", "{{.State.Paused}}", self.id(service)).strip() == "true":
+                return
+        raise CommandFailed(f"{service} cannot be paused")
 
     def unpause(self, service: str) -> None:
         self.docker("unpause", self.id(service))
