@@ -74,7 +74,7 @@ def search(spin: Path, place: Path, optimise: str, *defines: str) -> str:
         "pan.c",
     ]
     subprocess.run(build, cwd=place, check=True, timeout=SECONDS)
-    command = [place / "pan", f"-m{DEPTH}", "-w22"]
+    command = [str(place / "pan"), f"-m{DEPTH}", "-w22"]
     done = subprocess.run(command, cwd=place, text=True, timeout=SECONDS, capture_output=True, check=False)
     return done.stdout + done.stderr
 
