@@ -42,6 +42,12 @@ async def rendered(response: Response | None, method: str = "GET", path: str = "
     return await Site(node).call(method, f"/v1/{path}", None, headers)
 
 
+async def test_who_asks_for_help_is_not_given_the_secret() -> None:
+    status, texts = await refused("GET", "/v1/secret/a?help=1")
+    assert (status, texts) == (404, ["this server has no help for its paths"])
+    assert (await logical("GET", "/v1/secret/a?help=0")).path == "secret/a"
+
+
 @pytest.mark.parametrize(
     ("method", "query", "verb", "path"),
     [

@@ -78,6 +78,9 @@ def token(headers: Mapping[str, str]) -> str:
 
 def _verb(raw: RawRequest, query: Mapping[str, str]) -> Verb:
     """Return what the request wants; raises `RequestError`."""
+    if query.get("help", "") and targets.flag(query["help"]):
+        # Ignored, it would answer the secret to somebody who asked what the path is for.
+        raise RequestError(404, "this server has no help for its paths")
     verb = VERBS.get(raw.method)
     if verb is None:
         raise RequestError(405)
