@@ -17,12 +17,13 @@ class Cached:
 
 
 class Fill:
-    """A read on its way to the storage, announced with `Cache.begin`."""
+    """Reads of one key on their way to the storage, announced with `Cache.begin`."""
 
-    __slots__ = ("key",)
+    __slots__ = ("key", "readers")
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.readers = 0
 
 
 ENTRY_OVERHEAD = 200
@@ -46,8 +47,14 @@ class Cache:
         return entry
 
     def begin(self, key: str) -> Fill:
-        """Announce a read of the key; of several at once the last one may fill."""
-        fill = self._fills[key] = Fill(key)
+        """Announce a read of the key.
+
+        Several at once share one announcement and the first to come back fills: the key has not changed
+        since the first of them began, so all bring the same. (If only the last to begin could fill, a key
+        that is asked for without a break would never be kept.)
+        """
+        fill = self._fills.setdefault(key, Fill(key))
+        fill.readers += 1
         return fill
 
     def end(self, fill: Fill, value: bytes | None) -> None:
@@ -58,7 +65,8 @@ class Cache:
 
     def abandon(self, fill: Fill) -> None:
         """Take back an announced read that failed."""
-        if self._fills.get(fill.key) is fill:
+        fill.readers -= 1
+        if not fill.readers and self._fills.get(fill.key) is fill:
             del self._fills[fill.key]
 
     def written(self, key: str, value: bytes | None) -> None:
