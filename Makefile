@@ -28,6 +28,9 @@ status: ## Show each node's state, who is active, since when and why
 demo: ## Take the active node away in five ways, under load, and show what clients see
 	@scripts/demo
 
+bench: $(STAMP) ## Measure failover beside OpenBao's, RUNS=20 of each fault, on stacks of its own
+	@scripts/bench
+
 images: ## Build the images that are missing or out of date
 	@scripts/images
 

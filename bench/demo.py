@@ -1,13 +1,13 @@
 """`make demo`: take the active node away in five ways, under a small load, and show what clients see."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
 
 from bench.cluster import Cluster, ClusterError, haven_token
 from bench.docker import DockerError
+from bench.eventloop import run_loop
 from bench.faults import FAULTS, Fault
 from bench.lanes import SLOW_SECONDS, strip
 from bench.pauses import Summary
@@ -43,7 +43,7 @@ def steps(trial: Trial) -> Sequence[str]:
         _row("lock transaction", line.sent),
         _row("lock taken", line.taken),
         _row("active", line.active),
-        (line.answered, "the first read is answered after the longest pause"),
+        (line.answered, "the next read is answered"),
     ]
     known = sorted((time, text) for time, text in rows if time is not None)
     return [f"  {(time - asked) * 1000:+9.0f} ms   {text}" for time, text in known]
@@ -141,7 +141,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
     try:
-        asyncio.run(demonstrate(arguments.project, arguments.faults or SHOWN))
+        run_loop(demonstrate(arguments.project, arguments.faults or SHOWN))
     except (ClusterError, DockerError) as error:
         print(f"haven: {error}", file=sys.stderr)
         return 1

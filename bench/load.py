@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from bench.eventloop import run_loop
 from bench.http import Answer, Connection, Target, connect
 from bench.probes import READ_PATH, Clock, Kind, Prober, Stream, judge
 
@@ -162,4 +163,4 @@ class Load:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    run_loop(_serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

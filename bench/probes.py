@@ -58,9 +58,9 @@ class Stream:
 
 STREAMS = (
     Stream(Kind.READ, True, 0.005),
-    Stream(Kind.READ, False, 0.010),
+    Stream(Kind.READ, False, 0.020),
     Stream(Kind.WRITE, True, 0.010),
-    Stream(Kind.WRITE, False, 0.020),
+    Stream(Kind.WRITE, False, 0.040),
 )
 
 
@@ -108,9 +108,11 @@ class Prober:
     ) -> None:
         self.records: list[Record] = []
         self.run = secrets.token_hex(4)
+        self.cpu = 0.0  # of one core, from `start` to `stop`
         self._target = target
         self._clock = clock
         self._streams = streams
+        self._began = 0.0, 0.0
         self._folder = folder
         self._idle: list[Connection] = []
         self._waiting: set[asyncio.Task[None]] = set()
@@ -122,6 +124,7 @@ class Prober:
         gc.collect()
         gc.disable()
         begin = self._clock.now() + 0.05
+        self._began = time.monotonic(), time.process_time()
         for number, stream in enumerate(self._streams):
             # The streams are set apart, so that their requests do not come in one bunch.
             offset = stream.every * number / len(self._streams)
@@ -136,6 +139,8 @@ class Prober:
             await asyncio.wait(self._waiting)
         for connection in self._idle:
             connection.abort()
+        wall, busy = self._began
+        self.cpu = (time.process_time() - busy) / (time.monotonic() - wall)
         gc.enable()
         return sorted(self.records, key=lambda record: record.sent)
 

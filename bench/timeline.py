@@ -62,7 +62,7 @@ class Timeline:
     sent: Line | None
     taken: Line | None
     active: Line | None
-    answered: float | None  # the first success after the longest pause of reads
+    answered: float | None  # the first read that was answered from then on
 
     def offsets(self) -> dict[str, float | None]:
         """Return each step's seconds after the fault was asked for."""
@@ -91,12 +91,12 @@ def trace(
     steps: Steps,
     asked: float,
     done: float | None,
-    answered: float | None,
+    answers: Sequence[float],
     until: float,
 ) -> Timeline:
     """Find the steps of the first change of holder after a fault.
 
-    The transaction is the last one before the lock was taken.
+    The transaction is the last one before the lock was taken. `answers`: when reads succeeded.
     """
     # A log's time is cut to milliseconds: what was logged in the millisecond of the fault still counts.
     after = sorted(
@@ -105,14 +105,15 @@ def trace(
     taken = _first(after, steps["taken"])
     before = [line for line in after if taken is None or line.time <= taken.time]
     ready = [line for line in after if taken and line.time >= taken.time and line.node == taken.node]
+    active = _first(ready, steps["active"])
     return Timeline(
         asked,
         done,
         _first(before, steps["noticed"]),
         _first(reversed(before), steps["sent"]),
         taken,
-        _first(ready, steps["active"]),
-        answered,
+        active,
+        min((time for time in answers if active and time >= active.time), default=None),
     )
 
 

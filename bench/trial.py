@@ -10,8 +10,8 @@ from bench.docker import events, logs
 from bench.faults import Fault, Victim
 from bench.http import ask
 from bench.load import Load
-from bench.pauses import Gap, Summary, lateness, summarise, worst_gap
-from bench.probes import MARK, READ_PATH, STREAMS, Clock, Kind, Prober, Record, Stream
+from bench.pauses import Summary, lateness, summarise
+from bench.probes import MARK, READ_PATH, STREAMS, Clock, Kind, Outcome, Prober, Record, Stream
 from bench.timeline import STEPS, Line, Timeline, read_line, trace
 
 WARM_SECONDS = 1.2
@@ -28,13 +28,12 @@ class Trial:
     victim: Victim
     records: Sequence[Record]
     timeline: Timeline
-    gap: Gap  # of reads
     reads: Summary
     writes: Summary
     leader_before: str
     leader_after: str
     whole_after: float  # seconds from the fault to a whole cluster again
-    late: dict[str, float]
+    late: dict[str, float]  # of the probes, and the share of a core that they took
     verdict: Verdict
     load: dict[str, int]  # what became of the requests of the load beside the probes
 
@@ -62,20 +61,20 @@ async def run(cluster: Cluster, fault: Fault, streams: Sequence[Stream] = STREAM
     finally:
         records, counts = await prober.stop(), await beside.stop()
     done = await _carried_out(fault, victim, asked, whole)
-    gap = worst_gap(records, Kind.READ, asked, whole)
     lines = await _lines(cluster, asked)
+    reads = [record for record in records if record.kind is Kind.READ]
+    answers = [record.answered for record in reads if record.outcome is Outcome.DONE]
     return Trial(
         fault,
         victim,
         records,
-        trace(lines, STEPS[cluster.kind], asked, done, gap.end, whole),
-        gap,
+        trace(lines, STEPS[cluster.kind], asked, done, answers, whole),
         summarise(records, Kind.READ, asked, whole),
         summarise(records, Kind.WRITE, asked, whole),
         victim.active.name,
         after.name,
         whole - asked,
-        lateness(records),
+        {**lateness(records), "cpu": prober.cpu},
         await check(cluster, records, prober.run),
         counts,
     )

@@ -1,7 +1,6 @@
 """`make bench`: measure each fault many times on Haven, and the same on OpenBao beside it."""
 
 import argparse
-import asyncio
 import dataclasses
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from bench import openbao, stack
 from bench.cluster import ROOT, Cluster, ClusterError
 from bench.docker import DockerError
+from bench.eventloop import run_loop
 from bench.failover.plots import distributions, waterfall
 from bench.failover.report import NAMES, groups, markdown, milliseconds
 from bench.failover.store import Result, Setting, Store, failure, result
@@ -155,7 +155,7 @@ def main() -> int:
     status = 0
     try:
         if not arguments.report:
-            asyncio.run(bench(arguments, store, setting))
+            run_loop(bench(arguments, store, setting))
     except (ClusterError, DockerError) as error:
         print(f"haven: {error}", file=sys.stderr)
         status = 1

@@ -83,7 +83,8 @@ def markdown(found: Sequence[Group], setting: Setting, when: str) -> str:
         _pauses(found),
         "Pause: the longest time without a success on the worst stream of probes. Wait: the longest that one"
         " request took that succeeded. Refused: surely not executed. Unknown: perhaps executed. Untrue:"
-        " acknowledged writes that are gone, and refused ones that were executed.",
+        " acknowledged writes that are gone, and refused ones that were executed. Probe late: by how much the"
+        " probe itself was late at worst; a pause can be longer than the truth by as much.",
         "## How many times longer OpenBao pauses",
         _ratios(found),
         "## Where the time goes",
@@ -111,7 +112,7 @@ def _three(values: Sequence[float]) -> list[str]:
 
 def _pauses(found: Sequence[Group]) -> str:
     head = ["fault", "cluster", "runs", "reads p50", "p99", "max", "writes p50", "p99", "max", "wait max"]
-    head += ["reads failed", "writes refused", "writes unknown", "untrue", "budget", "promise"]
+    head += ["reads failed", "writes refused", "writes unknown", "untrue", "probe late", "budget", "promise"]
     rows = []
     for group in found:
         budget = milliseconds(group.fault.budget) if group.kind == "haven" else ""
@@ -127,6 +128,7 @@ def _pauses(found: Sequence[Group]) -> str:
                 str(group.total("writes", "refused")),
                 str(group.total("writes", "unknown")),
                 str(sum(one.lost + one.false_refusals for one in group.results)),
+                milliseconds(max((one.late["max"] for one in group.results), default=0.0)),
                 budget,
                 group.verdict() if group.kind == "haven" else "",
             ]
@@ -169,5 +171,6 @@ def _lateness(found: Sequence[Group]) -> str:
         f" {milliseconds(max([one['p99'] for one in late] or [0.0]))} ms (p99 of the worst run),"
         f" {milliseconds(max([one['max'] for one in late] or [0.0]))} ms (worst request). Without a fault the"
         f" longest pause of reads in a second was {milliseconds(median(usual or [0.0]))} ms (median) and"
-        f" {milliseconds(max(usual, default=0.0))} ms (worst run): pauses of that size are the machine's."
+        f" {milliseconds(max(usual, default=0.0))} ms (worst run): pauses of that size are the machine's. The"
+        f" probes took {100 * max([one['cpu'] for one in late] or [0.0]):.0f} % of one core at most."
     )
