@@ -11,7 +11,7 @@ from chaos.secret_model import Kind, Operation, Outcome
 from haven.ha.forwarding import RawRequest, RawResponse
 from virtual.entrance import Entrance
 from virtual.host import Host
-from virtual.loop import Loop
+from virtual.loop import START, Loop
 
 SECRETS = ("s0", "s1")
 DIRECT_PATIENCE = 12.0
@@ -40,6 +40,7 @@ class Workload:
         self.loop, self.entrance, self.hosts, self.chance = loop, entrance, hosts, chance
         self.headers = {"x-vault-token": token}
         self.operations: dict[str, list[Operation]] = {secret: [] for secret in SECRETS}
+        """By secret; a fresh one begins every second, for the lists to tell."""
         self.records: list[Record] = []
         self.sending: set[str] = set()
         self.stopping = False
@@ -47,21 +48,26 @@ class Workload:
 
     async def client(self, name: str, *, proxied: bool, rest: tuple[float, float], reads: float) -> None:
         """Ask one thing after another until told to stop."""
-        chance, known = random.Random(f"{name}/{self.chance.random()}"), dict.fromkeys(SECRETS, 0)
+        chance, known = random.Random(f"{name}/{self.chance.random()}"), dict[str, int]()
         while not self.stopping:
             await asyncio.sleep(chance.uniform(*rest))
             host = None if proxied else chance.choice(self.hosts)
-            secret, roll = chance.choice(SECRETS), chance.random()
+            secret, roll = chance.choice((*SECRETS, self._fresh())), chance.random()
             if roll < reads:
                 await self.read(name, host, secret, known)
             elif roll < reads + (1 - reads) * 0.55:
                 await self.write(name, host, secret, known, cas=False)
             elif roll < reads + (1 - reads) * 0.8:
                 await self.write(name, host, secret, known, cas=True)
-            elif roll < reads + (1 - reads) * 0.9:
+            elif roll < reads + (1 - reads) * 0.87:
                 await self.delete(name, host, secret)
             else:
                 await self.list(name, host)
+
+    def _fresh(self) -> str:
+        secret = f"t{int(self.loop.now - START)}"
+        self.operations.setdefault(secret, [])
+        return secret
 
     async def send(self, host: Host | None, method: str, path: str, body: object = None) -> RawResponse | str:
         raw = RawRequest(
@@ -99,7 +105,7 @@ class Workload:
         self, name: str, host: Host | None, secret: str, known: dict[str, int], *, cas: bool
     ) -> Outcome:
         self.numbers[name] += 1
-        value, expected, begun = f"{name}-{self.numbers[name]}", known[secret], self.loop.now
+        value, expected, begun = f"{name}-{self.numbers[name]}", known.get(secret, 0), self.loop.now
         body: dict[str, object] = {"data": {"v": value}}
         if cas:
             body["options"] = {"cas": expected}
@@ -131,12 +137,12 @@ class Workload:
         self._note(begun, name, Kind.DELETE, outcome, answer, host is None)
 
     async def list(self, name: str, host: Host | None) -> None:
-        begun = self.loop.now
+        begun, asked = self.loop.now, tuple(self.operations)
         answer = await self.send(host, "LIST", "secret/metadata/")
         done = isinstance(answer, RawResponse) and answer.status in {200, 404}
         if isinstance(answer, RawResponse) and done:
             names = json.loads(answer.body)["data"]["keys"] if answer.status == 200 else []
-            for secret in SECRETS:
+            for secret in asked:
                 self.operations[secret].append(
                     Operation(
                         Kind.LISTED,
@@ -157,7 +163,7 @@ class Workload:
 
 
 def _outcome(answer: RawResponse | str) -> Outcome:
-    """Tell what a write's answer says: only a 503 and a refused connection say that it was surely not done."""
+    """Tell what a write's answer says: only a 503 and a refused connection mean surely not done."""
     if isinstance(answer, str):
         return Outcome.REFUSED if answer in {"refused", "unconnected"} else Outcome.UNKNOWN
     if answer.status in {200, 204}:

@@ -8,6 +8,7 @@ reads asked again elsewhere while one is slow, transactions sent once.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from haven.errors import Fenced, NotApplied, OutcomeUnknown, Unavailable
@@ -39,8 +40,8 @@ class Service:
         self.cluster = Cluster(loop.at, lambda: loop.now, chance, ttl)
         self.cluster.watchers.append(self._changed)
         self.values: dict[str, bytes] = {}
-        self.lost_requests = self.lost_replies = 0.0
-        """The shares of transactions that are lost on the way there, and whose answers are on the way back."""
+        self.lost_requests = self.late_requests = self.lost_replies = 0.0
+        """The shares of transactions that never come or come late, and of answers that are lost."""
         self.watching: list[Callable[[], None]] = []
         self.on_commit: Callable[[Sequence[Operation]], None] = lambda _: None
 
@@ -181,6 +182,9 @@ class Line:
         def arrive() -> None:
             if chance.random() < service.lost_requests:
                 note("request lost")
+            elif chance.random() < service.late_requests:
+                note("request late")
+                self.loop.at(chance.uniform(0.1, 1.5), late)
             elif service.cluster.can_commit(chosen):
                 self.loop.at(chance.uniform(0.001, 0.005), commit)
             elif chance.random() < 0.2 and self.loop.now >= chosen.down_until:
@@ -229,10 +233,12 @@ class Storage:
         self.line, self.note = line, note
 
     async def get(self, key: str) -> bytes | None:
+        self.note("read", key)
         value: bytes | None = await self.line.read(lambda: self.line.service.values.get(key), READ_DEADLINE)
         return value
 
     async def list(self, prefix: str) -> list[str]:
+        self.note("read", prefix)
         names: list[str] = await self.line.read(lambda: self.line.service.names(prefix), READ_DEADLINE)
         return names
 
@@ -266,7 +272,7 @@ class Coordinator:
         return LockReading(entry.index, entry.session, entry.record)
 
     async def watch_lock(self, index: int) -> tuple[LockReading, int]:
-        """Wait, at the agent, until the lock is not at this index; one more than it, so that 0 answers at once."""
+        """Wait, at the agent, until the lock is not at this wait index: its own and one more."""
         line, agent, loop = self.line, self.line.order[0], self.line.loop
         future: asyncio.Future[Any] = loop.create_future()
         ends = loop.now + WATCH
@@ -311,7 +317,7 @@ class Coordinator:
                 continue
             session = f"s-{check_id.removeprefix('haven:')}"
             made = await line.ask(
-                agent, lambda a=agent: self.cluster.register(a, check_id, session), REGISTRATION_DEADLINE
+                agent, partial(self.cluster.register, agent, check_id, session), REGISTRATION_DEADLINE
             )
             if not made:
                 raise Unavailable("the session was not made")

@@ -1,4 +1,4 @@
-"""HAProxy as `haproxy/haproxy.cfg` sets it up: checks, the preference for the active node, and what is repeated."""
+"""HAProxy as `haproxy/haproxy.cfg` sets it up: checks, a preference for the active node, and repeats."""
 
 import asyncio
 import random
@@ -53,7 +53,7 @@ class Entrance:
     def _mark(self, name: str, up: bool, active: bool) -> None:
         if self.up[name] and not up:
             for exchange in list(self.writes[name]):
-                if not exchange.result.done():
+                if exchange.arrived and not exchange.result.done():
                     exchange.result.set_result("shut")
         self.up[name], self.active[name] = up, active
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from haven.errors import NotActive, RequestError
 from haven.ha.forwarding import RawRequest
 from virtual.entrance import NAME as PROXY
 from virtual.host import Host
@@ -28,6 +29,7 @@ def _restart(host: Host) -> None:
 def terminate(world: World, host: Host) -> None:
     """SIGTERM, and a start once it has gone."""
     process = host.process
+    world.trouble()
     host.terminate()
 
     def again() -> None:
@@ -47,6 +49,7 @@ def pause(world: World, host: Host) -> None:
     world.harm()
     world.note(host.name, "paused", f"{seconds:.2f}")
     world.loop.pause(host.process, seconds)
+    world.loop.at(seconds, world.note, host.name, "runs again", "")
 
 
 def cut(world: World, host: Host) -> None:
@@ -112,12 +115,16 @@ def reset_links(world: World, host: Host) -> None:
 
 def elect(world: World, host: Host) -> None:
     """Let Consul lose its leader while every agent goes on."""
+    if not _may_disturb_consul(world):
+        return
     world.note("consul", "election", "")
     world.service.cluster.elect()
 
 
 def lose_agent(world: World, host: Host) -> None:
     """Lose the server that the node's main session was made through, or another one."""
+    if not _may_disturb_consul(world):
+        return
     cluster, member = world.service.cluster, world.member(host)
     agent = world.random.choice(cluster.agents)
     if member and member._state.main and world.random.random() < 0.7:
@@ -139,20 +146,41 @@ def lose_all_agents(world: World, host: Host) -> None:
 
 def lose_reply(world: World, host: Host) -> None:
     """Lose the answers of most transactions for a moment."""
+    if not _may_disturb_consul(world):
+        return
     world.note("consul", "loses replies", "")
     world.service.lost_replies = 0.8
-    world.loop.at(world.random.uniform(0.005, 0.3), _lose, world, 0.0, 0.0)
+    world.loop.at(world.random.uniform(0.005, 0.3), _lose, world)
 
 
 def lose_request(world: World, host: Host) -> None:
     """Lose most transactions for a moment."""
+    if not _may_disturb_consul(world):
+        return
     world.note("consul", "loses requests", "")
     world.service.lost_requests = 0.8
-    world.loop.at(world.random.uniform(0.005, 0.3), _lose, world, 0.0, 0.0)
+    world.loop.at(world.random.uniform(0.005, 0.3), _lose, world)
 
 
-def _lose(world: World, requests: float, replies: float) -> None:
-    world.service.lost_requests, world.service.lost_replies = requests, replies
+def delay_request(world: World, host: Host) -> None:
+    """Let most transactions arrive after their sender gave up, for a moment."""
+    if not _may_disturb_consul(world):
+        return
+    world.note("consul", "takes requests late", "")
+    world.service.late_requests = 0.8
+    world.loop.at(world.random.uniform(0.005, 0.3), _lose, world)
+
+
+def slow_network(world: World, host: Host) -> None:
+    """Let many messages take tens of milliseconds, and overtake others."""
+    world.note("network", "slow", "")
+    world.network.slow = 0.3
+    world.loop.at(world.random.uniform(0.3, 1.5), setattr, world.network, "slow", 0.01)
+
+
+def _lose(world: World) -> None:
+    service = world.service
+    service.lost_requests = service.late_requests = service.lost_replies = 0.0
 
 
 def slow_sync(world: World, host: Host) -> None:
@@ -179,6 +207,7 @@ def usurp(world: World, host: Host) -> None:
 
 def step_down(world: World, host: Host) -> None:
     """Tell the node to step down."""
+    world.trouble()
     world.note(host.name, "told", "to step down")
     host.request("operator", RawRequest("PUT", "/v1/sys/step-down", {"x-vault-token": world.token}, b""))
 
@@ -188,13 +217,16 @@ def seal(world: World, host: Host) -> None:
     if not host.running or host.process is None or host.node is None:
         return
     process, node = host.process, host.node
+    host.leaving = True
+    world.trouble()
     world.note(host.name, "told", "to seal")
 
     async def sealed() -> None:
         try:
             await node.seal(world.token)
-        except Exception as error:
-            world.note(host.name, "not sealed", type(error).__name__)
+        except (NotActive, RequestError) as error:
+            world.note(host.name, "not sealed", str(error))
+        host.leaving = node.status().seal.sealed
 
     world.loop.soon(process, lambda: world.keep(world.loop.create_task(sealed())))
 
@@ -204,6 +236,16 @@ def seal(world: World, host: Host) -> None:
             _restart(host)
 
     world.loop.at(world.random.uniform(2.5, 4.0), again)
+
+
+def _may_disturb_consul(world: World) -> bool:
+    """Tell whether Consul may fail in another way: gently, only one after another."""
+    cluster, now = world.service.cluster, world.loop.now
+    well = now >= cluster.leaderless_until and all(map(cluster.healthy, cluster.agents))
+    if world.gentle and not (well and now >= world.calm_at):
+        return False
+    world.trouble()
+    return True
 
 
 def _block(world: World, one: str, other: str, seconds: float) -> None:
@@ -232,6 +274,8 @@ EVERYTHING: Mix = {
     lose_all_agents: 0.5,
     lose_reply: 2,
     lose_request: 1,
+    delay_request: 1,
+    slow_network: 1,
     slow_sync: 1,
     destroy: 1,
     usurp: 1,
@@ -239,10 +283,20 @@ EVERYTHING: Mix = {
     seal: 1,
 }
 
-GENTLE: Mix = {elect: 1, lose_agent: 1, lose_reply: 3, lose_request: 2, reset_links: 1, slow_sync: 1}
+GENTLE: Mix = {
+    elect: 1,
+    lose_agent: 1,
+    lose_reply: 3,
+    lose_request: 2,
+    delay_request: 1,
+    slow_network: 1,
+    reset_links: 1,
+    slow_sync: 1,
+}
 """What may cost a pause, and never a change of leader or an unknown write."""
 
 MOMENTS = (
+    "read",
     "commit",
     "committed",
     "move",

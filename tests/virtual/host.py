@@ -22,13 +22,12 @@ from haven.tasks import TaskSet
 from haven.unsealed import Addresses, Parts
 from virtual.consul import Coordinator, Line, Service, Storage
 from virtual.loop import Loop, Process
-from virtual.network import Network
 
 SEAL_KEY = bytes(range(32))
 CLUSTER_PORT = 8201
-LINGER = 0.3
+LINGER = 1.0
 """Seconds for which a leaving server still takes requests after the hand-over."""
-DRAINING = 12.0
+DRAINING = 6.0
 CONNECTING = 1.0
 """Seconds after which a client gives up to connect."""
 
@@ -63,11 +62,12 @@ class HostClock:
 class Exchange:
     """One HTTP request on its way: its result is an answer, or why there is none."""
 
-    __slots__ = ("result", "task")
+    __slots__ = ("arrived", "result", "task")
 
     def __init__(self, result: "asyncio.Future[RawResponse | str]") -> None:
         self.result = result
         self.task: asyncio.Task[Any] | None = None
+        self.arrived = False
 
 
 class Host:
@@ -87,6 +87,9 @@ class Host:
         self.inbound = 0.0
         self.open: set[Exchange] = set()
         self.listening = False
+        self.leaving = False
+        """Whether it was told to seal itself or to end, and has not begun anew since."""
+        self._kept: list[asyncio.Task[Any]] = []
         self.on_died: Callable[[str], None] = lambda _: None
 
     # Life ------------------------------------------------------------------------------------
@@ -97,6 +100,7 @@ class Host:
 
     def start(self) -> None:
         self.count += 1
+        self.leaving = False
         self.process = Process(self.name, f"{self.name}r{self.count}", self.rate)
         self.note(self.name, "start", self.process.name)
         self.loop.soon(self.process, self._begin, self.process)
@@ -105,11 +109,11 @@ class Host:
         self._assemble(random.Random(f"{process.name}/{self.service.chance.random()}"))
         self.listening = True
         assert self.node is not None
-        asyncio.ensure_future(self.node.start())
+        self._keep(asyncio.ensure_future(self.node.start()))
 
     def _assemble(self, chance: random.Random) -> None:
         clock, line = HostClock(self.loop, self.rate, self.ahead), Line(self.service, self.name, self.first)
-        name, tally, network = self.name, self.tally, self.network
+        name, tally = self.name, self.tally
 
         def said(what: str, text: str) -> None:
             self.note(name, what, text)
@@ -157,6 +161,9 @@ class Host:
         )
         self.node.on_forwarded = self.gate.handle_forwarded
 
+    def _keep(self, task: "asyncio.Task[Any]") -> None:
+        self._kept.append(task)
+
     def kill(self) -> None:
         """End the process at once; its kernel closes what it had open."""
         process = self.process
@@ -175,7 +182,8 @@ class Host:
         if process is None or process.dead or self.node is None:
             return
         self.note(self.name, "SIGTERM", process.name)
-        self.loop.soon(process, lambda: asyncio.ensure_future(self._leave(process)))
+        self.leaving = True
+        self.loop.soon(process, lambda: self._keep(asyncio.ensure_future(self._leave(process))))
 
     async def _leave(self, process: Process) -> None:
         node = self.node
@@ -218,6 +226,7 @@ class Host:
                 self.loop.at(CONNECTING, _settle, exchange.result, "unconnected")
             return
         self.open.add(exchange)
+        exchange.arrived = True
         assert self.process is not None
         self.loop.soon(self.process, self._serve, source, raw, exchange)
 

@@ -1,4 +1,4 @@
-"""The network between hosts: delays, partitions per pair and direction, and what a kernel does for its processes.
+"""The network between hosts: delays, partitions per pair and direction, and what kernels do for processes.
 
 A partition delays what is sent, as TCP does, and says nothing to anybody. The end of a process
 reaches its peers where they can be reached. A host without its process refuses connections for a
@@ -22,6 +22,8 @@ class Network:
 
     def __init__(self, loop: Loop, chance: random.Random) -> None:
         self.loop, self.chance = loop, chance
+        self.slow = 0.01
+        """The share of messages that take much longer than usual."""
         self.blocked: dict[tuple[str, str], float] = {}
         self.refusing: dict[str, float] = {}
         self.listeners: dict[tuple[str, int], Listener] = {}
@@ -30,7 +32,7 @@ class Network:
 
     def trip(self) -> float:
         """Return how long a message takes."""
-        if self.chance.random() < 0.01:
+        if self.chance.random() < self.slow:
             return self.chance.uniform(0.005, 0.05)
         return 0.0002 + self.chance.expovariate(2000.0)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "app"))
 
-from virtual.play import play  # noqa: E402
-from virtual.world import Violation  # noqa: E402
+from virtual.play import play
+from virtual.world import Violation
 
 
 def main(arguments: list[str]) -> int:

@@ -10,12 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+from haven import unsealed
 from haven.barrier.seals import SealConfiguration
 from haven.core.bootstrap import initial_entries
 from haven.core.core import Core
 from haven.ha.driver import Member
 from haven.ha.messages import Event
 from haven.ha.timing import Timing
+from haven.storage.active import ActiveStore, Phase
 from haven.storage.base import Operation, Put
 from haven.storage.memory import MemoryStorage
 from virtual.clients import Workload
@@ -25,6 +27,8 @@ from virtual.host import SEAL_KEY, Host, HostClock
 from virtual.loop import PROCESS, START, Loop, Process
 from virtual.network import Network
 
+CALM = 1.5
+"""Seconds after which a node has recovered from what strikes gently."""
 QUIET = {"Beat", "PassAnswered", "LockRead", "LockHint", "ChecksRead", "Isolated"}
 
 
@@ -63,11 +67,16 @@ class World:
         self.broken = ""
         self._tasks: list[asyncio.Task[Any]] = []
         self.moments: list[Callable[[str, str, str], None]] = []
-        self.last_served = START
         self.dark: list[tuple[float, float]] = []
-        """When nobody might answer, for longer than a tenth of a second."""
+        """When nobody might answer."""
+        self._dark_since: float | None = START
+        self.gentle = False
+        """Whether only what must neither change the leader nor leave a write unknown goes wrong."""
         self.harmed: list[float] = []
-        """When an active node was killed, paused, cut off or deposed by hand."""
+        """When a node was killed, paused, cut off or deposed by hand."""
+        self.troubled: list[float] = []
+        """When something else went wrong that no single write may suffer from."""
+        self.calm_at = 0.0
 
     # The trace -------------------------------------------------------------------------------
 
@@ -76,6 +85,8 @@ class World:
 
     def note(self, host: str, what: str, text: str) -> None:
         self.say(f"{host} {what} {text}")
+        if what in {"dead", "paused", "runs again"}:
+            self.loop.at(0.0, self.look)
         for moment in self.moments:
             moment(host, what, text)
 
@@ -84,8 +95,18 @@ class World:
         self._tasks.append(task)
 
     def harm(self) -> None:
-        """Note that what strikes now may cost a client an answer."""
+        """Note that what strikes now may by itself leave a write unknown."""
         self.harmed.append(self.loop.now)
+
+    def trouble(self) -> None:
+        """Note that what strikes now may do so together with another fault."""
+        self.troubled.append(self.loop.now)
+        self.calm_at = self.loop.now + CALM
+
+    def excused(self, since: float, until: float) -> bool:
+        """Tell whether what went wrong between two moments may have left a write unknown."""
+        troubles = sum(since < moment < until for moment in self.troubled)
+        return troubles > 1 or any(since < moment < until for moment in self.harmed)
 
     def violate(self, text: str) -> None:
         """Note the first broken promise, and stop."""
@@ -121,9 +142,9 @@ class World:
         if new is not None and (old is None or old.reign != new.reign):
             self.holders.append(process.host)
         if new is not None and new is not old:
-            ahead = new.answers_from / process.rate - self.loop.now
-            if ahead > 0:
-                self.loop.at(ahead + 1e-6, self.look)
+            for moment in (new.answers_from, new.lease.until):
+                if moment > self.loop.now * process.rate:
+                    self.loop.at(moment / process.rate - self.loop.now + 1e-6, self.look)
         if new is not None or old is not None:
             self.look()
 
@@ -146,15 +167,17 @@ class World:
         serving, now = self.serving(), self.loop.now
         if len(serving) > 1:
             self.violate(f"{[host.name for host in serving]} may both answer")
-        if not serving:
-            return
-        host = serving[0]
-        assert host.process is not None
-        if now < host.process.paused_until:
-            return
-        if now - self.last_served > 0.1:
-            self.dark.append((self.last_served, now))
-        self.last_served = now
+        answers = any(host.process and now >= host.process.paused_until for host in serving)
+        if not answers and self._dark_since is None:
+            self._dark_since = now
+        elif answers and self._dark_since is not None:
+            self.dark.append((self._dark_since, now))
+            self._dark_since = None
+
+    def darkness(self, since: float, until: float) -> float:
+        """Return for how many seconds between two moments nobody might answer."""
+        intervals = [*self.dark, *([(self._dark_since, self.loop.now)] if self._dark_since else [])]
+        return sum(max(0.0, min(until, end) - max(since, start)) for start, end in intervals)
 
     def active(self) -> Host | None:
         """Return the node that may answer now."""
@@ -212,6 +235,22 @@ class _Watched(Member):
         self.world.took_a_step(self, event, before)
 
 
+class _WatchedStore(ActiveStore):
+    """A store that tells the world of a value given away without the right to."""
+
+    world: World
+
+    async def get(self, key: str) -> bytes | None:
+        preparing = self._phase is Phase.PREPARING
+        value = await super().get(key)
+        process = PROCESS.get()
+        if not preparing and process is not None:
+            member = self.world.members.get(process)
+            if member is None or not member._state.may_read(self.world.loop.now * process.rate):
+                self.world.violate(f"{process.host} read {key} and no longer held its lease")
+        return value
+
+
 def _watching(world: World) -> Any:
     watched = type("Watched", (_Watched,), {"world": world})
     counter = iter(range(1, 1000))
@@ -219,6 +258,9 @@ def _watching(world: World) -> Any:
     stack = ExitStack()
     stack.enter_context(patch("haven.ha.cluster.Member", watched))
     stack.enter_context(patch("haven.unsealed.secrets", ids))
+    store = type("WatchedStore", (_WatchedStore,), {"world": world})
+    if unsealed.ActiveStore is ActiveStore:  # a mutant may have put another one there
+        stack.enter_context(patch("haven.unsealed.ActiveStore", store))
     return stack
 
 

@@ -1,0 +1,76 @@
+"""The budgets of DESIGN.md section 1, in virtual time, and who may fail."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from virtual import scenarios
+from virtual.scenarios import Strike, measure
+
+SEEDS = range(4)
+ELECTION = 4.4
+"""Seconds that Consul's own election takes at most."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("strike", "budget"),
+    [
+        (scenarios.step_down, 0.05),
+        (scenarios.terminate, 0.05),
+        (scenarios.seal, 0.05),
+    ],
+)
+def test_an_orderly_change_fails_no_request(strike: Strike, budget: float, seed: int) -> None:
+    seen = measure(seed, strike, 1.5)
+    assert seen.failed_reads() == []
+    assert seen.failed_writes() == []
+    assert seen.pause() <= budget
+    assert len(seen.world.holders) == 2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("strike", "budget", "writes"),
+    [
+        (scenarios.kill, 0.1, 1),
+        (scenarios.hang, 2.0, 2),  # another may be forwarded to it before its peers notice
+        (scenarios.cut_off, 2.0, 1),
+        (scenarios.unplug, 2.0, 2),
+        (scenarios.lose_agent_and_die, 0.3, 1),
+    ],
+)
+def test_a_failure_fails_no_read(strike: Strike, budget: float, writes: int, seed: int) -> None:
+    seen = measure(seed, strike, 1.0 + budget)
+    assert seen.failed_reads() == []
+    assert seen.failed_writes() == seen.unknown()
+    assert len(seen.unknown()) <= writes  # the one client's that were in flight
+    assert seen.pause() <= budget
+    assert len(set(seen.world.holders)) == 2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("strike", "pause"),
+    [
+        (scenarios.lose_peers, 0.1),
+        (scenarios.lose_own_agent, 0.3),
+        (scenarios.lose_one_reply, 0.3),
+        (scenarios.elect, ELECTION + 0.3),
+        (scenarios.lose_own_leader, ELECTION + 0.3),
+    ],
+)
+def test_what_is_none_of_its_business_changes_no_leader(strike: Strike, pause: float, seed: int) -> None:
+    seen = measure(seed, strike, 0.5 + pause)
+    assert len(seen.world.holders) == 1
+    assert seen.failed_reads() == []
+    assert seen.failed_writes() == []
+    assert seen.pause("r") <= pause
