@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import json
+import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 from chaos.catalogue import CATALOGUE
 from chaos.conduct import conduct
 from chaos.faults import Fault
+from chaos.judgement import BUSY
 from chaos.report import picture, table, verdict
 from stack.checkout import ROOT
 from stack.running import Stack
@@ -28,6 +31,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     state = State(folder / "state.json", fresh=given.fresh)
     stack = Stack()
+    for ending in (signal.SIGINT, signal.SIGTERM):  # so that the stack is removed in any case
+        signal.signal(ending, signal.default_int_handler)
     try:
         _play(stack, state, given)
     except KeyboardInterrupt:
@@ -114,13 +119,15 @@ def _play(stack: Stack, state: State, given: argparse.Namespace) -> None:
 
 def _wreck(fault: Fault, seed: int, what: str) -> dict[str, Any]:
     """Return the entry of a fault after which the stack did not come back."""
+    load = os.getloadavg()[0]
+    told = [f"the stack did not come back: {what.splitlines()[0]}"]
     return {
         "fault": fault.name,
         "seed": seed,
         "budget": fault.promise.budget,
         "seconds": 0.0,
         "began": 0.0,
-        "load": 0.0,
+        "load": load,
         "leaders": ("?", "?"),
         "marks": [],
         "roles": [],
@@ -128,8 +135,8 @@ def _wreck(fault: Fault, seed: int, what: str) -> dict[str, Any]:
         "answers": {entrance: {} for entrance in ("haproxy", "haven-1", "haven-2", "haven-3")},
         "pauses": {"reads": (0.0, 0.0), "writes": (0.0, 0.0)},
         "lies": [],
-        "complaints": [f"the stack did not come back: {what.splitlines()[0]}"],
-        "excused": [],
+        "complaints": [] if load > BUSY else told,
+        "excused": told if load > BUSY else [],
     }
 
 

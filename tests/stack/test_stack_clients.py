@@ -36,11 +36,13 @@ def test_hvac_writes_and_reads(client: hvac.Client) -> None:
     made = kv.create_or_update_secret(path="team/app", secret={"password": "one"})
     assert made["data"]["version"] == 1
     kv.create_or_update_secret(path="team/app", secret={"password": "two"}, cas=1)
-    assert kv.read_secret_version(path="team/app")["data"]["data"] == {"password": "two"}
+    assert kv.read_secret_version(path="team/app", raise_on_deleted_version=True)["data"]["data"] == {
+        "password": "two"
+    }
     assert kv.list_secrets(path="team")["data"]["keys"] == ["app"]
     kv.delete_metadata_and_all_versions(path="team/app")
     with pytest.raises(hvac.exceptions.InvalidPath):
-        kv.read_secret_version(path="team/app")
+        kv.read_secret_version(path="team/app", raise_on_deleted_version=True)
 
 
 def test_hvac_sees_an_unsealed_cluster_with_a_leader(client: hvac.Client) -> None:
@@ -59,7 +61,7 @@ def test_the_command_line_writes_and_reads(stack: Stack) -> None:
 
 def test_the_command_line_lists_the_members(stack: Stack) -> None:
     members = json.loads(bao(stack, "operator", "members", "-format=json"))
-    assert sorted(node["hostname"] for node in members["nodes"]) == sorted(NODES)
+    assert sorted(node["hostname"] for node in members["Nodes"]) == sorted(NODES)
 
 
 @pytest.mark.parametrize("node", NODES)
