@@ -46,7 +46,7 @@ def logical(raw: RawRequest) -> Request:
         raise RequestError(404)
     _check_headers(raw.headers)
     path = path.removeprefix(PREFIX)
-    query = {key: value for key, value in targets.fields(query_text).items() if key != "help"}
+    query = targets.fields(query_text)
     if UNSEAL_KEY_ROUTE.fullmatch(path):
         return _unseal_key_request(raw, path, query)
     verb = _verb(raw, query)
