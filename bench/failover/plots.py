@@ -57,13 +57,13 @@ def _axis(rows: int) -> list[str]:
 
 
 def distributions(found: Sequence[Group], subtitle: str) -> str:
-    """Draw each trial's pause of reads as a dot, with the median, and the budget as a bar."""
+    """Draw each trial's pause, of reads or of writes, as a dot, with the median, and the budget as a bar."""
     body = _axis(len(found))
     for row, group in enumerate(found):
         y = TOP + row * ROW + ROW / 2
         colour = COLOURS[group.kind]
         body.append(_label(y, f"{group.fault.name}, {NAMES[group.kind]}", colour))
-        pauses = sorted(group.pauses("reads"))
+        pauses = sorted(map(max, group.pauses("reads"), group.pauses("writes")))
         for number, pause in enumerate(pauses):
             shift = (number % 5 - 2) * 2.5  # dots of like trials lie side by side
             body.append(
@@ -83,19 +83,18 @@ def distributions(found: Sequence[Group], subtitle: str) -> str:
                 ' stroke-width="2" stroke-dasharray="3 2"/>'
             )
     note = f"{subtitle}. A dot per run; solid bar: median; dashed bar: Haven's budget."
-    return _frame(len(found), "Longest pause of reads through HAProxy", note, body)
+    return _frame(len(found), "Longest pause of reads or writes through HAProxy", note, body)
 
 
 def waterfall(found: Sequence[Group], subtitle: str) -> str:
     """Draw how long each step took in the median, one bar per fault; only changes of the active node."""
     shown = [group for group in found if group.results and group.steps()["taken"] is not None]
-    longest = max((_last(group) for group in shown), default=1.0)
     rows = len(shown)
     body = []
     for row, group in enumerate(shown):
         y = TOP + row * ROW + ROW / 2
         body.append(_label(y, f"{group.fault.name}, {NAMES[group.kind]}", COLOURS[group.kind]))
-        body += _bar(group, y, longest)
+        body += _bar(group, y)
     return _frame(
         rows + 2,
         "Where the time goes after a fault",
@@ -108,7 +107,7 @@ def _last(group: Group) -> float:
     return max((time for time in group.steps().values() if time is not None), default=0.0)
 
 
-def _bar(group: Group, y: float, longest: float) -> list[str]:
+def _bar(group: Group, y: float) -> list[str]:
     """Draw the steps one after the other; a bar fills the width, however long it took."""
     room = WIDTH - LEFT - RIGHT - 60
     scale = room / (_last(group) or 1.0)
