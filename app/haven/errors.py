@@ -28,6 +28,10 @@ class Fenced(NotApplied):
         self.holder = holder
 
 
+class ConditionFailed(NotApplied):
+    """The storage judged the write and refused it: one of its conditions did not hold."""
+
+
 class ValueTooLarge(NotApplied):
     """The value cannot be held by this storage; `limit` is its largest size in bytes."""
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from haven.errors import Fenced, NotApplied, OutcomeUnknown, ValueTooLarge
+from haven.errors import ConditionFailed, Fenced, NotApplied, OutcomeUnknown, ValueTooLarge
 from haven.storage.base import Delete, Limits, Put, PutIfAbsent
 from haven.storage.consul_transaction import outcome_of
 from haven.storage.consul_transport import NoAnswer, NotSent, Refused
@@ -18,7 +18,7 @@ def errors(*failed: tuple[int, str]) -> bytes:
     ("failure", "outcome"),
     [
         (NotSent("refused"), NotApplied),
-        (Refused(409, errors((3, "failed"))), NotApplied),
+        (Refused(409, errors((3, "failed"))), ConditionFailed),
         (Refused(409, errors((0, 'current session "abc"'))), Fenced),
         (Refused(400, b""), NotApplied),
         (Refused(405, b""), NotApplied),
@@ -53,11 +53,11 @@ def test_the_fences_refusal_names_the_holder(what, holder):
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"Errors": null}', b'{"Errors": [{}]}', b"\xff"])
 def test_a_refusal_without_consuls_reasons_blames_no_fence(body):
-    assert type(refusal(body, fenced=True)) is NotApplied
+    assert type(refusal(body, fenced=True)) is ConditionFailed
 
 
 def test_without_a_fence_operation_0_is_no_fence():
-    assert type(refusal(errors((0, 'current session "abc"')), fenced=False)) is NotApplied
+    assert type(refusal(errors((0, 'current session "abc"')), fenced=False)) is ConditionFailed
 
 
 def test_no_key_or_value_comes_out_in_an_error():

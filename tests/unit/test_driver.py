@@ -3,10 +3,11 @@ import asyncio
 import pytest
 from member_cluster import TIMING, MemberCluster, Node, in_cluster
 
-from haven.errors import NotActive
+from haven.errors import NotActive, NotApplied
+from haven.ha.coordinator import Condition
 from haven.ha.driver import Member
 from haven.ha.observer import Role
-from haven.ha.record import Road
+from haven.ha.record import LockRecord, Road
 from haven.storage.authority import Warrant
 from virtual_time import VirtualLoop, run
 
@@ -294,6 +295,29 @@ async def test_lost_reply_of_a_refence_is_found_by_reading(cluster: MemberCluste
     await asyncio.sleep(0.1)
     a.way.deaf = False
     assert await a.member.settled(warrant)
+    assert a.active
+
+
+@in_cluster
+async def test_refences_that_reach_no_leader_do_not_cost_the_spare_session(cluster: MemberCluster) -> None:
+    a, before = cluster.a, cluster.service.entry().session
+    move, tries = a.way.move, 0
+
+    async def unsent(condition: Condition, record: LockRecord) -> int:
+        nonlocal tries
+        tries += 1
+        if tries <= 4:
+            raise NotApplied("the agent had no connection to a leader")
+        return await move(condition, record)
+
+    a.way.move = unsent  # type: ignore[method-assign]
+    spare = a.member._state.spare
+    a.member.doubt(a.member.reading())
+    await cluster.until(lambda: cluster.service.entry().session != before, 2)
+    assert tries == 5
+    assert spare is not None
+    assert cluster.service.entry().session == spare.id
+    assert spare.id not in a.way.ended
     assert a.active
 
 

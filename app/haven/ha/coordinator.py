@@ -30,8 +30,8 @@ class MadeSession:
 class Coordinator(Protocol):
     """Sessions bound to TTL checks, and one lock. Every call has a deadline of its own.
 
-    Reads, passes and registrations raise `Unavailable`; moves raise `NotApplied`
-    (`Fenced` names the holder where Consul did) or `OutcomeUnknown`.
+    Reads, passes and registrations raise `Unavailable`; moves raise `OutcomeUnknown`, or `NotApplied`:
+    `Fenced` or `ConditionFailed` where the service judged them (`Fenced` names the holder where it did).
     """
 
     async def read_lock(self) -> LockReading:

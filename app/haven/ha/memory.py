@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from haven.clock import Clock
-from haven.errors import Fenced, NotApplied, Unavailable
+from haven.errors import ConditionFailed, Fenced, NotApplied, Unavailable
 from haven.ha.coordinator import Condition, LockReading, MadeSession
 from haven.ha.lock_operations import LockEntry, LockOperation, apply, leaving, taking
 from haven.ha.record import LockRecord
@@ -137,7 +137,7 @@ class MemoryCoordinator:
         self._service.destroy(session.session)
 
     async def move(self, condition: Condition, record: LockRecord) -> int:
-        """Apply a lock transaction; raises `Fenced` or `NotApplied`."""
+        """Apply a lock transaction; raises `Fenced` or `ConditionFailed`."""
         term = self._service.transact(taking(condition, record))
         if term is None:
             raise self._refusal(condition.old if isinstance(condition, ReplaceHolder) else None)
@@ -158,4 +158,4 @@ class MemoryCoordinator:
         holder = self._service.entry().session
         if fence is not None and holder != fence:
             return Fenced(holder)
-        return NotApplied("condition not met")
+        return ConditionFailed("condition not met")

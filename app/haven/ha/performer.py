@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from haven.clock import Clock
-from haven.errors import Fenced, NotApplied, OutcomeUnknown, Unavailable
+from haven.errors import ConditionFailed, Fenced, NotApplied, OutcomeUnknown, Unavailable
 from haven.ha.coordinator import Coordinator, MadeSession
 from haven.ha.lease import PassChain
 from haven.ha.membership import Activation, Membership
@@ -165,9 +165,10 @@ class Performer:
         try:
             async with asyncio.timeout(self._deadline):
                 term = await transaction
-        except NotApplied as refusal:
+        except (Fenced, ConditionFailed) as refusal:
             self._feed(MoveRefused(number, fenced=isinstance(refusal, Fenced)))
-        except (OutcomeUnknown, TimeoutError):
+        except (NotApplied, OutcomeUnknown, TimeoutError):
+            # What never reached a leader says nothing of the session: it must not be given up for that.
             self._feed(MoveUnknown(number))
         except Exception:
             log.exception("lock transaction failed unexpectedly number=%d", number)

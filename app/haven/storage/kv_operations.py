@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from haven.errors import Fenced, NotApplied
+from haven.errors import ConditionFailed, Fenced, NotApplied
 from haven.storage.base import Delete, Operation, Put
 
 TxnOperation = dict[str, dict[str, Any]]
@@ -64,7 +64,7 @@ def refusal(body: bytes, fenced: bool) -> NotApplied:
     failed = _failed_operations(body)
     if not fenced or 0 not in failed:
         names = ",".join(str(number) for number in sorted(failed))
-        return NotApplied(f"Consul refused operation {names or 'unknown'} of the transaction")
+        return ConditionFailed(f"Consul refused operation {names or 'unknown'} of the transaction")
     named = _CURRENT_SESSION.search(failed[0])
     if named is not None:
         return Fenced(named.group(1))
