@@ -116,7 +116,7 @@ class Node:
         return await self._open().duty.handle(request)
 
     async def forward(self, request: RawRequest) -> RawResponse:
-        """Send the request to the holder; raises `NotActive` or `OutcomeUnknown`."""
+        """Send the request to the holder; raises `NotActive`, `Sealed` or `OutcomeUnknown`."""
         return await self._open().forward(request)
 
     async def initialized(self) -> bool:

@@ -10,7 +10,7 @@ from haven.activation import Duty
 from haven.api.admission import Admission
 from haven.clock import Clock
 from haven.core.core import Core
-from haven.errors import DecryptionFailed, NotActive, NotApplied, OutcomeUnknown, Unavailable
+from haven.errors import DecryptionFailed, NotActive, NotApplied, OutcomeUnknown, Sealed, Unavailable
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.hub import RequestHandler
 from haven.ha.leadership import Leadership, Peer
@@ -131,9 +131,12 @@ class Unsealed:
         return self._duty is not None and self.leadership.may_serve()
 
     async def forward(self, request: RawRequest) -> RawResponse:
-        """Have the holder answer; raises `NotActive` or `OutcomeUnknown`."""
-        if self._ending:  # the end of the links would leave the outcome unknown
-            raise NotActive("this node is about to end")
+        """Have the holder answer; raises `NotActive`, `OutcomeUnknown`, or `Sealed` when about to end.
+
+        The end of the links would leave the outcome unknown, and there is nothing here to wait for.
+        """
+        if self._ending:
+            raise Sealed
         self._forwarding += 1
         try:
             return await self.leadership.forward(request)

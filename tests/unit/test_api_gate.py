@@ -56,6 +56,15 @@ async def test_a_standby_forwards_the_request_as_it_came(method: str) -> None:
     assert node.requests == []
 
 
+@pytest.mark.parametrize("method", READS + WRITES)
+async def test_a_node_about_to_end_sends_the_client_elsewhere_at_once(method: str) -> None:
+    node = standby()
+    node.forwarder = failing(Sealed())
+    answer = await Site(node).call(method, PATH)
+    assert (answer.status, answer.json) == (503, {"errors": ["Vault is sealed"]})
+    assert len(node.forwards) == 1
+
+
 @pytest.mark.parametrize("role", [Role.SEALED, Role.UNINITIALISED])
 @pytest.mark.parametrize("method", READS + WRITES)
 async def test_a_sealed_node_answers_nothing(role: Role, method: str) -> None:

@@ -10,7 +10,7 @@ from haven.api import errors, replies
 from haven.api.admission import Admission
 from haven.api.ports import Holder, Node, Role, Status
 from haven.api.service import Service
-from haven.errors import HavenError, NotActive, NotApplied, OutcomeUnknown, Unavailable
+from haven.errors import HavenError, NotActive, NotApplied, OutcomeUnknown, Sealed, Unavailable
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.parking import ParkingLot, ParkingRefused
 from haven.telemetry import Telemetry
@@ -88,6 +88,8 @@ class Gate:
         except NotActive as error:
             self._telemetry.forwarded("refused")
             return error
+        except Sealed as error:
+            return errors.translate(error)
         except OutcomeUnknown as error:
             self._telemetry.forwarded("unknown")
             return _unknown(raw, error)

@@ -89,7 +89,8 @@ class Node(Protocol):
         """Send the request to the holder over the cluster link.
 
         Raises `NotActive` when it was surely not executed (park and try again, whatever the
-        method) and `OutcomeUnknown` when it may have been (repeat only reads).
+        method), `Sealed` when moreover this node is about to end, and `OutcomeUnknown` when it may
+        have been executed (repeat only reads).
         """
         ...
 
