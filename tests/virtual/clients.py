@@ -44,6 +44,7 @@ class Workload:
         self.records: list[Record] = []
         self.sending: set[str] = set()
         self.stopping = False
+        self.lists = 0.13
         self.numbers: Counter[str] = Counter()
 
     async def client(self, name: str, *, proxied: bool, rest: tuple[float, float], reads: float) -> None:
@@ -55,14 +56,18 @@ class Workload:
             secret, roll = chance.choice((*SECRETS, self._fresh())), chance.random()
             if roll < reads:
                 await self.read(name, host, secret, known)
-            elif roll < reads + (1 - reads) * 0.55:
-                await self.write(name, host, secret, known, cas=False)
-            elif roll < reads + (1 - reads) * 0.8:
-                await self.write(name, host, secret, known, cas=True)
-            elif roll < reads + (1 - reads) * 0.87:
-                await self.delete(name, host, secret)
-            else:
+            elif chance.random() < self.lists:
                 await self.list(name, host)
+            else:
+                await self._change(name, host, secret, known, chance.random())
+
+    async def _change(
+        self, name: str, host: Host | None, secret: str, known: dict[str, int], roll: float
+    ) -> None:
+        if roll < 0.9:
+            await self.write(name, host, secret, known, cas=roll > 0.6)
+        else:
+            await self.delete(name, host, secret)
 
     def _fresh(self) -> str:
         secret = f"t{int(self.loop.now - START)}"

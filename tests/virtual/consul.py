@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from haven.errors import Fenced, NotApplied, OutcomeUnknown, Unavailable
+from haven.errors import ConditionFailed, Fenced, NotApplied, OutcomeUnknown, Unavailable
 from haven.ha.coordinator import Condition, LockReading, MadeSession
 from haven.ha.lock_operations import LockOperation, leaving, taking
 from haven.ha.record import LockRecord
@@ -355,7 +355,9 @@ class Coordinator:
             term = self.cluster.transact(operations)
             if term is not None:
                 return term
-            return Fenced(holder) if old is not None and holder != old else NotApplied("condition not met")
+            return (
+                Fenced(holder) if old is not None and holder != old else ConditionFailed("condition not met")
+            )
 
         target = operations[-1].session or "nobody"
         self.note("move", f"to {target}")

@@ -164,11 +164,20 @@ def lose_request(world: World, host: Host) -> None:
 
 def delay_request(world: World, host: Host) -> None:
     """Let most transactions arrive after their sender gave up, for a moment."""
+    _delay(world, world.random.choice([0.05, 0.3, 1.5]) * world.random.random())
+
+
+def delay_requests(world: World, host: Host) -> None:
+    """Let most transactions do so for as long as the lease lasts: the refence too."""
+    _delay(world, world.random.uniform(0.6, 1.5))
+
+
+def _delay(world: World, seconds: float) -> None:
     if not _may_disturb_consul(world):
         return
-    world.note("consul", "takes requests late", "")
+    world.note("consul", "takes requests late", f"{seconds:.2f}")
     world.service.late_requests = 0.8
-    world.loop.at(world.random.uniform(0.005, 0.3), _lose, world)
+    world.loop.at(seconds, _lose, world)
 
 
 def slow_network(world: World, host: Host) -> None:

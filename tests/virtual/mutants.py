@@ -20,17 +20,16 @@ from haven.storage.group_commit import GroupCommit, Member
 from haven.unsealed import Unsealed
 from virtual import faults
 from virtual.faults import Mix
+from virtual.play import Aim
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is broken, what to aim at it, and how many faults at most."""
+    """What is broken, and what to aim at it."""
 
     name: str
-    mix: Mix
+    aim: Aim
     patches: Mapping[tuple[Any, str], Callable[..., Any]]
-    most: int = 4
-    moments: tuple[str, ...] = ()
 
     def in_force(self) -> AbstractContextManager[object]:
         """Break the code for as long as the context lasts."""
@@ -144,64 +143,57 @@ async def without_draining(self: Admission, seconds: float) -> bool:
 CHANGES: Mix = {faults.pause: 3, faults.usurp: 2, faults.step_down: 2, faults.crash: 1, faults.cut: 1}
 UNKNOWNS: Mix = {faults.crash: 2, faults.pause: 2, faults.unlink: 1, faults.cut: 1, faults.reset_links: 2}
 LOSSES: Mix = {faults.lose_request: 2, faults.delay_request: 2, faults.lose_reply: 2}
+LAPSES: Mix = {faults.usurp: 2, faults.pause: 2, faults.isolate: 1, faults.deafen: 1}
+AT_COMMIT = ("commit",)
 
 MUTANTS = (
     Mutant(
         "reads without the check after the read",
-        {faults.pause: 1},
+        Aim({faults.pause: 1}, moments=("read",)),
         {(ActiveStore, "_require"): without_the_check_after},
-        moments=("read",),
     ),
     Mutant(
         "reads without the lease",
-        {faults.usurp: 2, faults.pause: 2, faults.isolate: 1, faults.deafen: 1},
+        Aim(LAPSES),
         {(ActiveStore, "get"): read_without_the_lease, (Unsealed, "may_serve"): while_it_has_a_duty},
     ),
-    Mutant("parked request sent twice", CHANGES, {(Gate, "_park"): parked_and_sent_twice}),
+    Mutant("parked request sent twice", Aim(CHANGES), {(Gate, "_park"): parked_and_sent_twice}),
     Mutant(
         "cache filled by a read that raced a write",
-        {faults.step_down: 2, faults.slow_network: 3},
+        Aim({faults.step_down: 1, faults.slow_network: 4}, most=12),
         {(Cache, "end"): filled_in_any_case},
-        most=8,
     ),
     Mutant(
-        "forwarded write repeated after unknown",
-        UNKNOWNS,
-        {(gate, "_unknown"): repeated_after_unknown},
-    ),
-    Mutant(
-        "group member answered before the commit",
-        {**LOSSES, faults.crash: 2},
-        {(GroupCommit, "_send"): answered_before_the_commit},
-    ),
-    Mutant("unknown write told as refused", UNKNOWNS, {(gate, "_unknown"): told_as_refused}),
-    Mutant("unknown write called failed", LOSSES, {(ActiveStore, "_settle"): called_failed}),
-    Mutant(
-        "store of one activation used in the next",
-        {faults.step_down: 3, faults.crash: 1, faults.terminate: 0.3},
-        {(unsealed, "ActiveStore"): StoreForEver},
-        most=8,
+        "old values read while a write is on its way",
+        Aim({faults.lose_reply: 1}, most=6, moments=AT_COMMIT, lists=0.6),
+        {(ActiveStore, "_sent"): sent_beside_the_cache},
     ),
     Mutant(
         "keys not held while unsettled",
-        {faults.delay_request: 1, faults.elect: 3},
+        Aim({faults.delay_requests: 1}, most=6, moments=AT_COMMIT),
         {
             (ActiveStore, "_fetch"): fetched_past_no_write,
             (ActiveStore, "_wait_for_settlement"): without_waiting,
         },
-        moments=("commit",),
     ),
     Mutant(
-        "old values read while a write is on its way",
-        {faults.lose_reply: 3, faults.delay_request: 1},
-        {(ActiveStore, "_sent"): sent_beside_the_cache},
-        most=6,
-        moments=("commit",),
+        "store of one activation used in the next",
+        Aim({faults.step_down: 3, faults.crash: 1, faults.terminate: 0.3}, most=8),
+        {(unsealed, "ActiveStore"): StoreForEver},
+    ),
+    Mutant(
+        "forwarded write repeated after unknown", Aim(UNKNOWNS), {(gate, "_unknown"): repeated_after_unknown}
+    ),
+    Mutant("unknown write told as refused", Aim(UNKNOWNS), {(gate, "_unknown"): told_as_refused}),
+    Mutant("unknown write called failed", Aim(LOSSES), {(ActiveStore, "_settle"): called_failed}),
+    Mutant(
+        "group member answered before the commit",
+        Aim({**LOSSES, faults.crash: 2}),
+        {(GroupCommit, "_send"): answered_before_the_commit},
     ),
     Mutant(
         "hand-over without draining",
-        {faults.step_down: 1},
+        Aim({faults.step_down: 1}, most=1, moments=AT_COMMIT),
         {(Admission, "drain"): without_draining},
-        most=1,
     ),
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chaos.linearizability import check
 from chaos.secret_model import Outcome
@@ -15,7 +15,7 @@ from virtual.world import World
 SEEDS = int(os.environ.get("HAVEN_SIMULATION_SEEDS", "2000"))
 FORMING = 0.4
 """Seconds in which the cluster forms before the first fault."""
-FAULTS = 3.0
+FAULTS = 2.2
 """For how long (seconds) new faults begin."""
 SETTLING = 13.0
 """Seconds after that in which an active node must be there and every client be served: what is left
@@ -27,30 +27,42 @@ PARKING = 8.0
 CLIENTS = (("p0", True, 0.4), ("p1", True, 0.6), ("d0", False, 0.4))
 
 
-def play(seed: int, mix: Mix | None = None, most: int = 4, moments: Sequence[str] = ()) -> World:
-    """Run one seed, with up to so many faults, maybe all at certain moments; raises `Violation`.
+@dataclass(frozen=True)
+class Aim:
+    """Which faults strike, how many at most, at which moments (at any time where empty), and more lists."""
 
-    One seed in four has only faults that must not change the leader.
-    """
+    mix: Mix
+    most: int = 4
+    moments: tuple[str, ...] = ()
+    lists: float = 0.13
+
+
+def play(seed: int, aim: Aim | None = None) -> World:
+    """Run one seed; raises `Violation`. One in four has only faults that must not change the leader."""
     world = World(seed)
-    world.gentle = seed % 4 == 3 if mix is None else False
-    chosen = mix or (GENTLE if world.gentle else EVERYTHING)
-    world.run(lambda: _whole(world, chosen, most, moments))
+    world.gentle = seed % 4 == 3 if aim is None else False
+    chosen = aim or Aim(GENTLE if world.gentle else EVERYTHING)
+    world.run(lambda: _whole(world, chosen))
     return world
 
 
-async def _whole(world: World, mix: Mix, most: int, moments: Sequence[str]) -> None:
+async def _whole(world: World, aim: Aim) -> None:
+    world.workload.lists = aim.lists
     for number, host in enumerate(world.random.sample(world.hosts, 3)):
         world.loop.at(world.random.uniform(0, 0.05) * number, host.start)
     world.keep(asyncio.ensure_future(world.entrance.run()))
     await asyncio.sleep(FORMING / 2)
     clients = [
-        asyncio.ensure_future(world.workload.client(name, proxied=proxied, rest=(0.0, 0.25), reads=reads))
+        asyncio.ensure_future(world.workload.client(name, proxied=proxied, rest=(0.0, 0.3), reads=reads))
         for name, proxied, reads in CLIENTS
     ]
     await asyncio.sleep(FORMING / 2)
-    plan(world, mix, most, moments)
+    plan(world, aim)
     await asyncio.sleep(FAULTS)
+    world.moments.clear()
+    for host in world.hosts:
+        if host.process is not None:
+            host.process.armed = None
     await healed(world)
     world.workload.stopping = True
     await asyncio.gather(*clients)
@@ -58,15 +70,15 @@ async def _whole(world: World, mix: Mix, most: int, moments: Sequence[str]) -> N
     judge(world)
 
 
-def plan(world: World, mix: Mix, most: int, moments: Sequence[str]) -> None:
+def plan(world: World, aim: Aim) -> None:
     """Have a few faults strike: at a time, at a moment, or right between two steps of a node."""
-    chance, kinds = world.random, list(mix)
-    for _ in range(chance.randint(1, most)):
+    chance, mix, kinds = world.random, aim.mix, list(aim.mix)
+    for _ in range(chance.randint(1, aim.most)):
         fault = chance.choices(kinds, [mix[kind] for kind in kinds])[0]
-        if not moments and chance.random() < 0.5:
+        if not aim.moments and chance.random() < 0.5:
             world.loop.at(chance.uniform(0, FAULTS), strike, world, fault, None)
         else:
-            at_moment(world, fault, chance.choice(moments or MOMENTS), chance.randint(1, 6))
+            at_moment(world, fault, chance.choice(aim.moments or MOMENTS), chance.randint(1, 6))
 
 
 def at_moment(world: World, fault: Fault, moment: str, count: int) -> None:

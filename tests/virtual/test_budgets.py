@@ -1,14 +1,18 @@
 """The budgets of DESIGN.md section 1, in virtual time, and who may fail."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
 import pytest
 
 from virtual import scenarios
-from virtual.scenarios import Strike, measure
+from virtual.clients import Record
+from virtual.host import Host
+from virtual.scenarios import Strike, answered, measure
+from virtual.world import World
 
-SEEDS = range(4)
+SEEDS = range(2)
 ELECTION = 4.4
 """Seconds that Consul's own election takes at most."""
 
@@ -74,3 +78,25 @@ def test_what_is_none_of_its_business_changes_no_leader(strike: Strike, pause: f
     assert seen.failed_reads() == []
     assert seen.failed_writes() == []
     assert seen.pause("r") <= pause
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_waits_at_a_holder_cut_off_from_consul_goes_on_to_the_next_one(seed: int) -> None:
+    """The next holder tells it over the link: it cannot read so in Consul."""
+    parked: list[Record] = []
+
+    def strike(world: World, host: Host) -> None:
+        scenarios.cut_off(world, host)
+
+        async def ask() -> None:
+            await asyncio.sleep(1.0)
+            await world.workload.read("parked", host, "s0", {})
+            parked.append(world.workload.records[-1])
+
+        world.keep(world.loop.create_task(ask()))
+
+    seen = measure(seed, strike, 3.0)
+    taken_over = max(end for _, end in seen.world.dark)
+    assert len(set(seen.world.holders)) == 2
+    assert answered(parked[0])
+    assert parked[0].returned <= max(taken_over, parked[0].invoked) + 0.3

@@ -10,8 +10,8 @@ from virtual.play import play
 from virtual.world import Violation
 
 FIRST = 10_000
-MOST = 120
-ENOUGH = 3
+MOST = 200
+ENOUGH = 2
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_mutant_is_caught(mutant: Mutant) -> None:
     with mutant.in_force():
         while played < MOST and caught < ENOUGH:
             try:
-                play(FIRST + played, mutant.mix, mutant.most, mutant.moments)
+                play(FIRST + played, mutant.aim)
             except Violation:
                 caught += 1
             played += 1
