@@ -316,7 +316,7 @@ async def test_request_in_flight_at_a_predecessor_is_still_answered() -> None:
 async def test_holder_that_moves_to_another_session_keeps_its_link() -> None:
     async with holder_of("one") as one, follower_of("two") as two:
         two.follow(record("one", one.hub.port))
-        await until(lambda: two.responsive)
+        await until(lambda: two.responsive and len(one.hub._links) == 1)
         two.follow(record("one", one.hub.port, session="other"))
         assert two.responsive
         assert len(one.hub._links) == 1

@@ -206,6 +206,19 @@ def test_unknown_moves_are_tried_again_but_not_in_a_hot_loop() -> None:
     assert only(actions, SendMove)
 
 
+def test_session_that_a_move_under_way_may_lock_is_not_ended() -> None:
+    """Seen on containers: the lock was moved to a session that was ended 30 ms before, and was free."""
+    state, actions = fed(holder(), 100.0, DoubtRaised("own1"))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    assert sent.record.session == "own2"
+    late = 100.0 + TIMING.lease + 0.05
+    read = LockRead(late, 9, "own1", None)
+    state, actions = fed(state, late, read)
+    assert not only(actions, EndSession)
+    state, actions = fed(state, late, MoveCommitted(sent.number, 10), LockRead(late, 10, "own2", sent.record))
+    assert EndSession(own(2, 100.0)) not in actions
+
+
 def test_session_that_consul_never_locks_is_given_up() -> None:
     """An operator destroyed it: its check is passed all the same."""
     free = LockRead(100.0, 8, "", replace(OTHER, released=True))

@@ -77,12 +77,14 @@ def maintain(state: State, holder: str | None) -> tuple[State, list[Action]]:
     """Register what is missing and end what was given up: only call it when Consul just answered as a leader.
 
     `holder` is the session that it said holds the lock, None if it said nothing of that: a
-    session that still holds it is not ended, because that would free the lock without a word.
+    session that still holds it, or that a transaction under way may lock, is not ended,
+    because that would free the lock without a word.
     """
     actions: list[Action] = []
     if holder is not None:
-        ended = tuple(own for own in state.abandoned if own.id != holder)
-        kept = tuple(own for own in state.abandoned if own.id == holder)
+        needed = {holder, state.move.target.id if state.move else ""}
+        ended = tuple(own for own in state.abandoned if own.id not in needed)
+        kept = tuple(own for own in state.abandoned if own.id in needed)
         state = replace(state, abandoned=kept)
         actions.extend(EndSession(own) for own in ended)
     main, spare = state.main, state.spare
