@@ -109,7 +109,7 @@ def test_nothing_is_registered_or_ended_without_a_leader() -> None:
 def test_session_that_holds_the_lock_is_not_ended() -> None:
     """That would free the lock without a word of how."""
     state, _ = fed(holder(), 100.1, DoubtRaised("own1"), MoveUnknown(2))
-    state, _ = fed(state, 103.0, Beat())
+    state, _ = fed(state, 103.0, Beat(), MoveUnknown(3))
     _, actions = fed(state, 103.1, LockRead(103.1, 9, "own1", holder().lock.record))  # type: ignore[union-attr]
     assert EndSession(own(2, 100.0)) in actions
     assert "own1" not in {action.session.id for action in actions if isinstance(action, EndSession)}
