@@ -158,7 +158,7 @@ class Load:
         """End it and return its counts by outcome."""
         if self._process is None:
             return {}
-        out, _ = await self._process.communicate()
+        out, _ = await self._process.communicate(b"")  # without input its stdin would stay open
         return dict(json.loads(out or b"{}"))
 
 

@@ -12,6 +12,7 @@ from bench.failover.store import STEPS, Result, Setting, Store
 from bench.faults import FAULTS
 from bench.http import Answer, Failure, Target, ask, parse
 from bench.lanes import strip
+from bench.load import Load
 from bench.pauses import percentile, summarise, worst_gap
 from bench.probes import MARK, Clock, Kind, Outcome, Prober, Record, Stream
 from bench.probes import judge as judge_answer
@@ -177,6 +178,23 @@ async def test_probes_are_sent_by_the_clock_while_nothing_answers() -> None:
     assert len(records) >= 20
     assert {one.outcome for one in records} <= {Outcome.UNKNOWN, Outcome.REFUSED}
     assert [one.due for one in records] == sorted(one.due for one in records)
+
+
+async def test_the_load_ends_when_it_is_told_to_and_counts() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    for load in ("200/s", "2 connections"):
+        beside = Load(_target(server), load)
+        await beside.start()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            counts = await beside.stop()
+        assert set(counts) <= {"refused", "unknown"}
+    server.close()
 
 
 async def test_a_port_where_nobody_listens_is_a_refusal() -> None:
