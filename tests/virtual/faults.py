@@ -226,6 +226,8 @@ def seal(world: World, host: Host) -> None:
     if not host.running or host.process is None or host.node is None:
         return
     process, node = host.process, host.node
+    if node.status().seal.sealed:
+        return
     host.leaving = True
     world.trouble()
     world.note(host.name, "told", "to seal")

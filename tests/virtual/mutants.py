@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant("parked request sent twice", Aim(CHANGES), {(Gate, "_park"): parked_and_sent_twice}),
     Mutant(
         "cache filled by a read that raced a write",
-        Aim({faults.step_down: 1, faults.slow_network: 4}, most=12),
+        Aim({faults.slow_network: 1}, most=8, moments=("read",)),
         {(Cache, "end"): filled_in_any_case},
     ),
     Mutant(

@@ -9,6 +9,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from haven import unsealed
 from haven.barrier.seals import SealConfiguration
@@ -280,7 +281,8 @@ def _put_away(loop: Loop) -> None:
 
 @cache
 def new_cluster() -> tuple[dict[str, bytes], str]:
-    """Initialise a cluster once; return what is stored, and the root token."""
+    """Initialise a cluster once, the same in every process; return what is stored, and the root token."""
+    chance = random.Random(0)
 
     async def initialise() -> tuple[dict[str, bytes], str]:
         storage = MemoryStorage()
@@ -290,4 +292,8 @@ def new_cluster() -> tuple[dict[str, bytes], str]:
         answer = await core.initialize({})
         return dict(storage._values), str(answer["root_token"])
 
-    return asyncio.run(initialise())
+    with ExitStack() as stack:
+        stack.enter_context(patch("secrets.token_bytes", chance.randbytes))
+        stack.enter_context(patch("secrets.choice", chance.choice))
+        stack.enter_context(patch("uuid.uuid4", lambda: UUID(bytes=chance.randbytes(16), version=4)))
+        return asyncio.run(initialise())
