@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
+from haven.bell import Bell
 from haven.clock import Clock
 from haven.ha.state import State
 from haven.telemetry import Telemetry
@@ -33,7 +34,7 @@ class Observer:
     def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
         self._telemetry = telemetry
-        self._signal = asyncio.Event()
+        self._bell = Bell()
         self._view: object = None
         self._timer: asyncio.TimerHandle | None = None
         self.observed = Observed(Role.STANDBY, "started", clock.wall())
@@ -66,17 +67,11 @@ class Observer:
 
     def notify(self) -> None:
         """Wake everybody who waits."""
-        self._signal.set()
-        self._signal = asyncio.Event()
+        self._bell.ring()
 
     async def changed(self, seconds: float) -> None:
         """Wait for the next notification, or for so many seconds."""
-        signal = self._signal
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await signal.wait()
-        except TimeoutError:
-            return
+        await self._bell.wait(seconds)
 
     def _arm(self, state: State, now: float) -> None:
         """Look again when the owed wait, or the lease, is over."""
