@@ -134,7 +134,8 @@ class Proxy:
         active = [int(status == 200) for status in health]
         unsealed = [int(status in (200, 429)) for status in health]
         wait_until(lambda: self.view("active") == active, f"HAProxy sees {active} active")
-        wait_until(lambda: self.view("reads") == unsealed, f"HAProxy sees {unsealed} unsealed")
+        for backend in ("reads", "writes"):
+            wait_until(lambda b=backend: self.view(b) == unsealed, f"{backend} see {unsealed} unsealed")  # type: ignore[misc]
 
     def view(self, backend: str) -> list[int]:
         """Return which servers of a backend HAProxy counts in."""

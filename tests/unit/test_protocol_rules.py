@@ -134,14 +134,29 @@ def test_checks_read_before_the_loss_prove_nothing_yet() -> None:
     assert only(actions, ReadChecks)
 
 
-def test_own_free_lock_is_taken_back_at_once() -> None:
+def test_own_fallen_lock_is_picked_up_within_the_reign() -> None:
+    """Nobody held it since, and what was sent under the ended session is dead: unknown writes can be settled."""
     state = holder()
     record = state.lock.record if state.lock else None
     state, actions = fed(state, 100.1, LockRead(100.1, 10, "", record))
-    assert only(actions, Retire)
+    assert not only(actions, Retire)
+    assert not state.may_write(100.1)
     (sent,) = [action for action in actions if isinstance(action, SendMove)]
-    assert sent.record.session != "own1", "the session of a lost term is never offered again"
+    assert sent.condition == TakeFree(10)
+    assert sent.record.session == "own2", "the session of a lost lock is never offered again"
     assert not sent.record.owes_wait
+    state, actions = fed(state, 100.2, MoveCommitted(sent.number, 11))
+    assert state.tenure
+    assert (state.tenure.session, state.tenure.term, state.tenure.reign) == ("own2", 11, 9)
+    assert only(actions, SettleWrites)
+    assert state.may_write(100.2)
+
+
+@pytest.mark.parametrize("record", [None, OTHER, replace(OTHER, released=True)])
+def test_fallen_lock_that_another_held_last_ends_the_reign(record: LockRecord | None) -> None:
+    state, actions = fed(holder(), 100.1, LockRead(100.1, 12, "", record))
+    assert only(actions, Retire)
+    assert state.tenure is None
 
 
 def test_deleted_key_is_no_first_start() -> None:

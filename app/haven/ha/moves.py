@@ -111,14 +111,19 @@ def _give_away_again(state: State, now: float) -> Step:
 
 
 def _refence(state: State, now: float) -> Step:
-    """Move the lock from the doubtful session to the spare one, and cap the old lease (ADR 3)."""
+    """Move the lock from the doubtful session to the spare one, and cap the old lease (ADR 3).
+
+    A lock that fell from the doubtful session is picked up likewise: nothing sent under that
+    session can be applied any more, and nobody has held the lock since (ADR 7).
+    """
     tenure, target, lock = state.tenure, state.spare, state.lock
-    if tenure is None or target is None or lock is None or not state.owns(lock):
+    if tenure is None or target is None or lock is None or not (state.owns(lock) or state.fell(lock)):
         return state, []
     until = min(tenure.lease.until, target.chain.last + state.timing.lease)
     state = replace(state, tenure=replace(tenure, lease=Lease(until), moving_to=target.id))
     record = state.record(target, tenure.road, tenure.answers_from > now)
-    return _send(state, Refence(), target, ReplaceHolder(lock.session), record, now)
+    condition = ReplaceHolder(lock.session) if lock.session else TakeFree(lock.index)
+    return _send(state, Refence(), target, condition, record, now)
 
 
 def _refence_from_surprise(state: State, now: float) -> Step:
@@ -274,7 +279,8 @@ def compare(state: State, event: LockRead, now: float) -> Step:
         return _refenced(replace(state, move=None, failures=0), event.index, lease, event.sent, now)
     if state.move:
         return state, []  # its outcome will tell
-    return (replace(state, doubt=True), []) if state.owns(lock) else _retire(state)
+    kept = state.owns(lock) or state.fell(lock)
+    return (replace(state, doubt=True), []) if kept else _retire(state)
 
 
 def _handed_over(state: State) -> bool:

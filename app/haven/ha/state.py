@@ -168,6 +168,14 @@ class State:
         named = record is not None and record.session == lock.session and record.run == self.run
         return lock.session != "" and (lock.session in self.offered or named)
 
+    def fell(self, lock: SeenLock) -> bool:
+        """Tell whether the lock is free because this run's session ended, and nobody has held it since.
+
+        Whoever takes the lock replaces its value, and an ending session leaves it as it is.
+        """
+        record = lock.record
+        return lock.session == "" and record is not None and record.run == self.run and not record.released
+
     def may_read(self, now: float) -> bool:
         """Tell whether this node may answer a read now (DESIGN.md 3.3, rule 1)."""
         tenure = self.tenure
