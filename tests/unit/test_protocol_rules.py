@@ -135,7 +135,7 @@ def test_checks_read_before_the_loss_prove_nothing_yet() -> None:
 
 
 def test_own_fallen_lock_is_picked_up_within_the_reign() -> None:
-    """Nobody held it since, and what was sent under the ended session is dead: unknown writes can be settled."""
+    """Nobody held it since, and what was sent under the ended session is dead: writes can be settled."""
     state = holder()
     record = state.lock.record if state.lock else None
     state, actions = fed(state, 100.1, LockRead(100.1, 10, "", record))
