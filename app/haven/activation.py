@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from haven.clock import Clock
+from haven.core import layout, mount_store
 from haven.core.core import Core
 from haven.core.logical import Request, Response
 from haven.core.rotation import Rotation
 from haven.core.running import Running
+from haven.core.token_entry import SALT_KEY
 from haven.duties import ShareDuties, SystemDuties
 from haven.engines.catalog import ENGINES
 from haven.errors import NotActive, NotApplied, OutcomeUnknown, Unavailable
@@ -16,6 +18,9 @@ from haven.storage.active import ActiveStore, count_commits
 
 class Duty:
     """The core of one activation; made anew each time, so that nothing outlives the authority it came by."""
+
+    FIRST_KEYS = (layout.KEYRING, layout.SEAL_CONFIG, layout.RECOVERY_CONFIG, mount_store.KEY, SALT_KEY)
+    """What activating reads, which may be read all at once."""
 
     def __init__(self, store: ActiveStore, running: Running, shares: ShareDuties, rotation: Rotation) -> None:
         self._store = store

@@ -99,6 +99,7 @@ class Unsealed:
         self.retire()
         parts = self._parts
         store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
+        store.expect(Duty.FIRST_KEYS)
         try:
             await parts.core.follow(store.get)
         except DecryptionFailed as error:

@@ -111,6 +111,60 @@ async def test_a_second_read_comes_from_the_cache(store: ActiveStore, storage: S
     assert storage.reads == 1
 
 
+async def test_readers_of_one_key_share_one_read(store: ActiveStore, storage: Scripted) -> None:
+    storage.data["a"] = b"1"
+    assert await asyncio.gather(*(store.get("a") for _ in range(20))) == [b"1"] * 20
+    assert storage.reads == 1
+
+
+async def test_a_shared_read_goes_on_when_the_first_reader_leaves(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    storage.data["a"] = b"1"
+    first, second = (asyncio.create_task(store.get("a")) for _ in range(2))
+    while not storage.reads:
+        await asyncio.sleep(0)
+    first.cancel()
+    assert await second == b"1"
+    assert storage.reads == 1
+
+
+async def test_a_shared_read_that_fails_fails_for_all_and_the_next_tries_again(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    storage.data["a"] = b"1"
+    storage.read_failures = [Unavailable("no leader")]
+    answers = await asyncio.gather(*(store.get("a") for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable] * 3
+    assert await store.get("a") == b"1"
+
+
+async def test_a_read_after_a_write_does_not_join_a_read_before_it(
+    store: ActiveStore, storage: Scripted
+) -> None:
+    storage.data["a"] = b"old"
+    early = asyncio.create_task(store.get("a"))
+    while not storage.reads:
+        await asyncio.sleep(0)
+    await store.commit([Put("a", b"new")])
+    assert await store.get("a") == b"new"
+    assert await early == b"old"
+    assert await store.get("a") == b"new"
+
+
+async def test_what_preparing_expects_is_read_at_once_and_used_once(storage: Scripted, lock: Lock) -> None:
+    store = ActiveStore(storage, lock, Telemetry())
+    storage.data.update(a=b"1", b=b"2")
+    store.expect(["a", "b", "never asked"])
+    await asyncio.sleep(0)
+    assert storage.reads == 3
+    assert [await store.get("a"), await store.get("b")] == [b"1", b"2"]
+    assert storage.reads == 3
+    storage.data["a"] = b"3"
+    assert await store.get("a") == b"3"
+    store.serve()
+
+
 async def test_what_was_written_is_read_from_the_cache(store: ActiveStore, storage: Scripted) -> None:
     await store.commit([Put("a", b"1"), Delete("b")])
     assert [await store.get("a"), await store.get("b")] == [b"1", None]

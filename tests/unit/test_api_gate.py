@@ -395,6 +395,26 @@ async def test_a_forwarded_request_is_never_forwarded_or_parked(make: Callable[[
     assert (node.forwards, node.requests, site.lot.count) == ([], [], 0)
 
 
+async def test_a_forwarded_request_waits_for_the_moments_that_activating_takes() -> None:
+    node = FakeNode(Role.ACTIVATING)
+    answer = asyncio.create_task(Site(node).gate.handle_forwarded(FORWARDED))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert node.requests == []
+    node.become(Role.ACTIVE)
+    assert (await answer).status == 200
+
+
+async def test_a_forwarded_request_goes_back_when_the_activation_fails() -> None:
+    node = FakeNode(Role.ACTIVATING)
+    answer = asyncio.create_task(Site(node).gate.handle_forwarded(FORWARDED))
+    await asyncio.sleep(0)
+    node.become(Role.STANDBY)
+    with pytest.raises(NotActive):
+        await answer
+    assert node.requests == []
+
+
 async def test_a_forwarded_request_is_not_let_in_during_a_hand_over() -> None:
     site = Site()
     site.admission.close()

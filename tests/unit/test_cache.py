@@ -46,35 +46,28 @@ def test_an_abandoned_read_fills_nothing() -> None:
     assert cache.get("a") is None
 
 
-def test_a_key_that_is_read_without_a_break_is_kept() -> None:
+def test_a_read_is_under_way_until_it_ends_or_the_key_changes() -> None:
     cache = Cache()
-    reads = [cache.begin("a")]
-    for _ in range(3):
-        reads.append(cache.begin("a"))  # before the one before it has ended
-        cache.end(reads.pop(0), b"value")
-        assert cache.get("a") == Cached(b"value")
+    fill = cache.begin("a")
+    assert cache.under_way("a") is fill
+    cache.drop("a")
+    assert cache.under_way("a") is None
+    young = cache.begin("a")
+    cache.end(fill, b"old")
+    assert cache.get("a") is None
+    assert cache.under_way("a") is young
+    cache.end(young, b"new")
+    assert cache.get("a") == Cached(b"new")
+    assert cache.under_way("a") is None
 
 
-def test_a_write_voids_every_read_that_was_on_its_way() -> None:
+def test_an_abandoned_read_leaves_a_younger_one_alone() -> None:
     cache = Cache()
-    old = [cache.begin("a"), cache.begin("a")]
+    old = cache.begin("a")
     cache.drop("a")
     young = cache.begin("a")
-    for fill in old:
-        cache.end(fill, b"old")
-    assert cache.get("a") is None
-    cache.end(young, b"new")
-    for fill in old:
-        cache.end(fill, b"old")
-    assert cache.get("a") == Cached(b"new")
-
-
-def test_a_read_that_fails_leaves_the_others_to_fill() -> None:
-    cache = Cache()
-    first, second = cache.begin("a"), cache.begin("a")
-    cache.abandon(first)
-    cache.end(second, b"1")
-    assert cache.get("a") == Cached(b"1")
+    cache.abandon(old)
+    assert cache.under_way("a") is young
 
 
 def test_the_least_recently_used_goes_first_and_the_size_stays_bounded() -> None:

@@ -160,7 +160,12 @@ MUTANTS = (
     Mutant("parked request sent twice", Aim(CHANGES), {(Gate, "_park"): parked_and_sent_twice}),
     Mutant(
         "cache filled by a read that raced a write",
-        Aim({faults.slow_network: 1}, most=8, moments=("read",)),
+        # Only a fresh cache misses, so the active node has to change often.
+        Aim(
+            {faults.crash: 1, faults.step_down: 2, faults.slow_network: 3},
+            most=12,
+            moments=("read", "commit"),
+        ),
         {(Cache, "end"): filled_in_any_case},
     ),
     Mutant(

@@ -3,6 +3,7 @@
 A request is tried again only while it was surely not executed, or if it is a read.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -19,6 +20,9 @@ NO_FORWARDING = ("x-vault-no-request-forwarding", "x-vault-internal-no-request-f
 FIRST_PAUSE = 0.01
 LAST_PAUSE = 0.25
 """Seconds between two tries of a parked request: the holder may become able to answer unseen from here."""
+ACTIVATING_SECONDS = 0.3
+"""How long a request of another node waits here while this one activates: longer than that takes, and short
+enough that few requests are lost with a holder that dies meanwhile."""
 
 
 class Gate:
@@ -48,12 +52,26 @@ class Gate:
 
     async def handle_forwarded(self, raw: RawRequest) -> RawResponse:
         """Answer another node's request, here; raises `NotActive` if it was surely not executed."""
-        if not self._serves():
+        if not await self._soon_serves():
             raise NotActive("this node does not answer now")
         result = await self._serve(raw)
         if isinstance(result, RawResponse):
             return result
         raise NotActive("this node could not answer") from result
+
+    async def _soon_serves(self) -> bool:
+        """Tell whether this node serves, or does within the moments that activating takes.
+
+        Others hand requests on as soon as they know who holds the lock. Asking again and again
+        would cost them more than the activation does.
+        """
+        try:
+            async with asyncio.timeout(ACTIVATING_SECONDS):
+                while not self._serves() and self._node.status().role is Role.ACTIVATING:
+                    await self._node.changed(ACTIVATING_SECONDS)
+        except TimeoutError:
+            return False
+        return self._serves()
 
     def _serves(self) -> bool:
         return self._admission.is_open and self._node.may_serve()

@@ -246,11 +246,15 @@ def refused(state: State, number: int, fenced: bool, now: float) -> Step:
 
 
 def unknown(state: State, number: int, now: float) -> Step:
-    """Look what became of the lock; from the third failure in a row on, a beat lies between two tries."""
+    """Look what became of the lock; from the third failure in a row on, a pause lies between two tries.
+
+    A short one: a transaction that waits at its agent when Consul elects a leader is the first to be
+    applied, before anybody else can see the lock.
+    """
     if state.move is None or state.move.number != number:
         return state, []
     failures = state.failures + 1
-    retry_at = now + state.timing.beat if failures > 2 else now
+    retry_at = now + state.timing.retry if failures > 2 else now
     return replace(state, move=None, failures=failures, retry_at=retry_at), [ReadLock()]
 
 

@@ -21,9 +21,11 @@ class Timing:
     """How long one Consul call may take before the session counts as in doubt."""
     retreat: float = 1.0
     """How long a node that gave the lock up without a successor leaves it to others."""
+    retry: float = 0.05
+    """How long at least lies between two lock transactions when several in a row have failed."""
 
     def __post_init__(self) -> None:
-        for name in ("check_ttl", "margin", "beat", "call_deadline", "retreat"):
+        for name in ("check_ttl", "margin", "beat", "call_deadline", "retreat", "retry"):
             if getattr(self, name) <= 0:
                 raise UnsafeTiming(f"{name} > 0 is required, got {getattr(self, name)}")
         if self.margin >= self.check_ttl / 2:

@@ -13,7 +13,7 @@ unknown (DESIGN.md 3.3 and 3.5).
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -21,7 +21,7 @@ from enum import Enum
 from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, Unavailable
 from haven.storage.authority import Authority, Warrant
 from haven.storage.base import Delete, Limits, Operation, Storage
-from haven.storage.cache import Cache
+from haven.storage.cache import Cache, Fill
 from haven.storage.group_commit import GroupCommit
 from haven.telemetry import Telemetry
 
@@ -68,6 +68,7 @@ class ActiveStore:
         """The keys of writes on their way: nobody knows yet what the storage holds there."""
         self._unsettled: Counter[str] = Counter()
         self._settlement = asyncio.Condition()
+        self._expected: dict[str, asyncio.Future[bytes | None]] = {}
         self._phase = Phase.PREPARING
 
     @property
@@ -75,20 +76,33 @@ class ActiveStore:
         """Tell what one commit may hold."""
         return self._storage.limits
 
+    def expect(self, keys: Iterable[str]) -> None:
+        """Read at once, all together, what preparing is going to ask for; each serves one `get`."""
+        for key in keys:
+            self._expected[key] = asyncio.ensure_future(self._storage.get(key))
+            self._expected[key].add_done_callback(_take_note)
+
     def serve(self) -> None:
         """Go over from preparing to serving."""
         if self._phase is Phase.PREPARING:
             self._phase = Phase.SERVING
+            self._forget_expected()
 
     def end(self) -> None:
         """End the activation for good."""
         self._phase = Phase.ENDED
         self._cache.clear()
+        self._forget_expected()
+
+    def _forget_expected(self) -> None:
+        for read in self._expected.values():
+            read.cancel()
+        self._expected.clear()
 
     async def get(self, key: str) -> bytes | None:
         """Return the value at the key; raises `NotActive` or `Unavailable`."""
         if self._phase is Phase.PREPARING:
-            return await self._storage.get(key)
+            return await (self._expected.pop(key) if key in self._expected else self._storage.get(key))
         warrant = self._authority.reading()
         cached = self._cache.get(key)
         self._telemetry.cache("miss" if cached is None else "hit")
@@ -128,9 +142,20 @@ class ActiveStore:
     async def _fetch(self, key: str) -> bytes | None:
         if key in self._sending or key in self._unsettled:  # a write may still change it: keep nothing
             return await self._storage.get(key)
+        fill = self._cache.under_way(key) or self._begin(key)
+        assert fill.read is not None
+        return await asyncio.shield(fill.read)
+
+    def _begin(self, key: str) -> Fill:
+        """Begin a read that all share who want the key meanwhile: after a change of holder, everybody."""
         fill = self._cache.begin(key)
+        fill.read = asyncio.ensure_future(self._read(fill))
+        fill.read.add_done_callback(_take_note)
+        return fill
+
+    async def _read(self, fill: Fill) -> bytes | None:
         try:
-            value = await self._storage.get(key)
+            value = await self._storage.get(fill.key)
         except BaseException:
             self._cache.abandon(fill)
             raise
@@ -218,3 +243,9 @@ class ActiveStore:
             return
         async with self._settlement:
             await self._settlement.wait_for(lambda: not self._unsettled.keys() & keys)
+
+
+def _take_note(read: asyncio.Future[bytes | None]) -> None:
+    """Take note of a shared read's failure, which nobody may be left to receive."""
+    if not read.cancelled():
+        read.exception()

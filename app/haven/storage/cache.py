@@ -5,6 +5,7 @@ be kept. So a fill must be announced before the read is sent, and any change of 
 of the term between voids it.
 """
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -17,13 +18,14 @@ class Cached:
 
 
 class Fill:
-    """Reads of one key on their way to the storage, announced with `Cache.begin`."""
+    """A read of one key on its way to the storage, announced with `Cache.begin`."""
 
-    __slots__ = ("key", "readers")
+    __slots__ = ("key", "read")
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.readers = 0
+        self.read: asyncio.Future[bytes | None] | None = None
+        """What others who want the same key may wait for."""
 
 
 ENTRY_OVERHEAD = 200
@@ -46,15 +48,13 @@ class Cache:
             self._entries.move_to_end(key)
         return entry
 
-    def begin(self, key: str) -> Fill:
-        """Announce a read of the key.
+    def under_way(self, key: str) -> Fill | None:
+        """Return the read of the key that is under way, if the key has not changed since it began."""
+        return self._fills.get(key)
 
-        Several at once share one announcement and the first to come back fills: the key has not changed
-        since the first of them began, so all bring the same. (If only the last to begin could fill, a key
-        that is asked for without a break would never be kept.)
-        """
-        fill = self._fills.setdefault(key, Fill(key))
-        fill.readers += 1
+    def begin(self, key: str) -> Fill:
+        """Announce a read of the key."""
+        fill = self._fills[key] = Fill(key)
         return fill
 
     def end(self, fill: Fill, value: bytes | None) -> None:
@@ -65,8 +65,7 @@ class Cache:
 
     def abandon(self, fill: Fill) -> None:
         """Take back an announced read that failed."""
-        fill.readers -= 1
-        if not fill.readers and self._fills.get(fill.key) is fill:
+        if self._fills.get(fill.key) is fill:
             del self._fills[fill.key]
 
     def written(self, key: str, value: bytes | None) -> None:
