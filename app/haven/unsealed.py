@@ -26,8 +26,6 @@ DRAIN_SECONDS = 2.0
 """How long a hand-over waits for the writes that were let in (DESIGN.md 3.4)."""
 FOLLOW_SECONDS = 5.0
 """How often a standby looks for rotated keys."""
-UPKEEP_FIRST_SECONDS = 1.0
-"""How long after an activation upkeep begins: the first moments belong to the requests that waited."""
 UPKEEP_SECONDS = 300.0
 UPKEEP_RETRY_SECONDS = 5.0
 LOOK_SECONDS = 0.02
@@ -178,7 +176,7 @@ class Unsealed:
 
     async def _keep_up(self, duty: Duty) -> None:
         """Finish what an earlier activation left undone, then care for the keys, while this one lasts."""
-        pause = UPKEEP_FIRST_SECONDS
+        pause = 0.0
         while self._duty is duty:
             await asyncio.sleep(pause)
             try:

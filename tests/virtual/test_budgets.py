@@ -46,10 +46,9 @@ def test_an_orderly_change_fails_no_request(strike: Strike, budget: float, seed:
     ("strike", "budget", "writes"),
     [
         (scenarios.kill, 0.1, 1),
-        # Until its peers have noticed the silence, each client may send it another one.
-        (scenarios.hang, 2.0, 4),
+        (scenarios.hang, 2.0, 2),  # another may be forwarded to it before its peers notice
         (scenarios.cut_off, 2.0, 1),
-        (scenarios.unplug, 2.0, 4),
+        (scenarios.unplug, 2.0, 2),
         (scenarios.lose_agent_and_die, 0.3, 1),
     ],
 )
@@ -57,7 +56,7 @@ def test_a_failure_fails_no_read(strike: Strike, budget: float, writes: int, see
     seen = measure(seed, strike, 1.0 + budget)
     assert seen.failed_reads() == []
     assert seen.failed_writes() == seen.unknown()
-    assert len(seen.unknown()) <= writes
+    assert len(seen.unknown()) <= writes  # the one client's that were in flight
     assert seen.pause() <= budget
     assert len(set(seen.world.holders)) == 2
 
