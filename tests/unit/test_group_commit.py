@@ -6,6 +6,7 @@ import pytest
 from haven.errors import Fenced, NotApplied, OutcomeUnknown, ValueTooLarge
 from haven.storage.base import Delete, Fence, Limits, Operation, Put, PutIfAbsent
 from haven.storage.group_commit import OPERATION_OVERHEAD, GroupCommit
+from haven.telemetry import Telemetry
 
 FENCE = Fence("core/lock", "s1")
 
@@ -45,7 +46,7 @@ def start(group: GroupCommit, *operations: Operation, fence: Fence = FENCE) -> "
 
 async def test_a_lone_write_is_sent_at_once_and_the_rest_gathers() -> None:
     storage = GatedStorage()
-    group = GroupCommit(storage, lanes=1)
+    group = GroupCommit(storage, Telemetry(), lanes=1)
     tasks = [start(group, Put(key, b"1")) for key in "abcdefg"]
     await settle()
     assert storage.sent == [[Put("a", b"1")]]
@@ -60,7 +61,7 @@ async def test_a_lone_write_is_sent_at_once_and_the_rest_gathers() -> None:
 
 async def test_writes_of_one_key_never_overtake_and_never_share_the_air() -> None:
     storage = GatedStorage()
-    group = GroupCommit(storage, lanes=2)
+    group = GroupCommit(storage, Telemetry(), lanes=2)
     tasks = [start(group, Put("a", b"1")), start(group, Put("a", b"2"), Put("b", b"2"))]
     tasks.append(start(group, Put("b", b"3")))
     await settle()
@@ -76,7 +77,7 @@ async def test_writes_of_one_key_never_overtake_and_never_share_the_air() -> Non
 
 async def test_members_under_different_fences_do_not_share_a_transaction() -> None:
     storage = GatedStorage()
-    group = GroupCommit(storage, lanes=1)
+    group = GroupCommit(storage, Telemetry(), lanes=1)
     tasks = [start(group, Put("a", b"1")), start(group, Put("b", b"1"))]
     tasks.append(start(group, Put("c", b"1"), fence=Fence("core/lock", "s2")))
     await settle()
@@ -89,7 +90,7 @@ async def test_members_under_different_fences_do_not_share_a_transaction() -> No
 
 async def test_a_failing_member_does_not_fail_its_neighbours() -> None:
     storage = GatedStorage()
-    group = GroupCommit(storage, lanes=1)
+    group = GroupCommit(storage, Telemetry(), lanes=1)
     first = start(group, Put("a", b"1"))
     await settle()
     good, bad = start(group, Put("b", b"1")), start(group, PutIfAbsent("c", b"1"))
@@ -108,7 +109,7 @@ async def test_a_failing_member_does_not_fail_its_neighbours() -> None:
 @pytest.mark.parametrize("error", [Fenced("x"), OutcomeUnknown("lost")], ids=["fenced", "unknown"])
 async def test_fenced_and_unknown_are_told_to_every_member_and_never_resent(error: Exception) -> None:
     storage = GatedStorage()
-    group = GroupCommit(storage, lanes=1)
+    group = GroupCommit(storage, Telemetry(), lanes=1)
     first = start(group, Put("a", b"1"))
     await settle()
     others = [start(group, Put("b", b"1")), start(group, Put("c", b"1"))]
@@ -124,7 +125,7 @@ async def test_fenced_and_unknown_are_told_to_every_member_and_never_resent(erro
 
 async def test_a_fault_of_the_storage_itself_is_an_unknown_outcome() -> None:
     storage = GatedStorage()
-    group = GroupCommit(storage, lanes=1)
+    group = GroupCommit(storage, Telemetry(), lanes=1)
     task = start(group, Put("a", b"1"))
     await settle()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
@@ -134,7 +135,7 @@ async def test_a_fault_of_the_storage_itself_is_an_unknown_outcome() -> None:
 
 
 async def test_what_can_never_fit_is_refused_with_the_limit() -> None:
-    group = GroupCommit(GatedStorage(), lanes=1)
+    group = GroupCommit(GatedStorage(), Telemetry(), lanes=1)
     with pytest.raises(ValueTooLarge) as refused:
         await group.commit([Put("a", b"x" * 101)], FENCE)
     assert refused.value.limit == 100
@@ -142,3 +143,17 @@ async def test_what_can_never_fit_is_refused_with_the_limit() -> None:
         await group.commit([Delete(key) for key in "abcde"], FENCE)
     with pytest.raises(ValueTooLarge):
         await group.commit([Put("k" * (4000 - OPERATION_OVERHEAD), b"1")], FENCE)
+
+
+async def test_committed_groups_are_measured() -> None:
+    storage, telemetry = GatedStorage(), Telemetry()
+    group = GroupCommit(storage, telemetry, lanes=1)
+    tasks = [start(group, Put(key, b"1")) for key in "abc"]
+    await settle()
+    storage.gates[0].set_result(None)
+    await settle()
+    storage.gates[1].set_result(None)
+    await asyncio.gather(*tasks)
+    assert telemetry.registry.get_sample_value("haven_group_commit_members_count") == 2
+    assert telemetry.registry.get_sample_value("haven_group_commit_members_sum") == 3
+    assert telemetry.registry.get_sample_value("haven_group_commit_seconds_count") == 2

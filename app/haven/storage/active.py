@@ -63,7 +63,7 @@ class ActiveStore:
         self._authority = authority
         self._telemetry = telemetry
         self._cache = Cache()
-        self._group = GroupCommit(storage)
+        self._group = GroupCommit(storage, telemetry)
         self._sending: Counter[str] = Counter()
         """The keys of writes on their way: nobody knows yet what the storage holds there."""
         self._unsettled: Counter[str] = Counter()

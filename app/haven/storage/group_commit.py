@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from haven.clock import BootClock, Clock
 from haven.errors import Fenced, NotApplied, OutcomeUnknown, StorageError, ValueTooLarge
 from haven.storage.base import Delete, Fence, Limits, Operation, Storage
+from haven.telemetry import Telemetry
 
 OPERATION_OVERHEAD = 200
 """Bytes that a storage spends on one operation beside key and value, at most."""
@@ -44,8 +46,12 @@ def size_of(operation: Operation) -> int:
 class GroupCommit:
     """Gathers writes into transactions of one storage; at most `lanes` are in flight."""
 
-    def __init__(self, storage: Storage, lanes: int = 2) -> None:
+    def __init__(
+        self, storage: Storage, telemetry: Telemetry, lanes: int = 2, clock: Clock | None = None
+    ) -> None:
         self._storage = storage
+        self._telemetry = telemetry
+        self._clock = clock or BootClock()
         self._lanes = lanes
         self._waiting: deque[Member] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -104,6 +110,7 @@ class GroupCommit:
 
     async def _send(self, members: list[Member]) -> None:
         operations = [operation for member in members for operation in member.operations]
+        began = self._clock.now()
         try:
             await self._storage.commit(operations, members[0].fence)
         except Fenced as error:
@@ -120,6 +127,7 @@ class GroupCommit:
             _tell(members, OutcomeUnknown("the write was cut off on its way to the storage"))
             raise
         else:
+            self._telemetry.group_commit(len(members), self._clock.now() - began)
             _tell(members, None)
 
 
