@@ -55,6 +55,10 @@ class Duty:
         """Begin to serve."""
         self._store.serve()
 
+    def in_use(self) -> list[str]:
+        """Return the keys in storage that were used last."""
+        return self._store.in_use()
+
     def end(self) -> None:
         """End for good: nothing more is answered."""
         self._store.end()

@@ -66,6 +66,8 @@ class Unsealed:
         self._parts = parts
         self._keys_lost = keys_lost
         self._duty: Duty | None = None
+        self._in_use: list[str] = []
+        self._ahead: tuple[int, ActiveStore] | None = None
         self._forwarding = 0
         self._ending = False
         self._tasks = TaskSet(parts.died)
@@ -94,12 +96,18 @@ class Unsealed:
 
     # Activation ----------------------------------------------------------------------------
 
+    def read_ahead(self, term: int) -> None:
+        """Begin to read what this term will need: the lock was seen to be this node's."""
+        self._ahead = (term, self._store())
+
     async def prepare(self, term: int) -> None:
         """Load what a holder needs; answer nothing yet."""
         self.retire()
         parts = self._parts
-        store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
-        store.expect(Duty.FIRST_KEYS)
+        ahead, store = self._ahead or (0, None)
+        self._ahead = None
+        if store is None or ahead != term:
+            store = self._store()
         try:
             await parts.core.follow(store.get)
         except DecryptionFailed as error:
@@ -109,6 +117,13 @@ class Unsealed:
         duty.serve()
         self._tasks.spawn("upkeep", self._keep_up(duty), forever=False)
 
+    def _store(self) -> ActiveStore:
+        """Make the store of one activation, which begins to read; only after the lock was this node's."""
+        parts = self._parts
+        store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
+        store.expect((*Duty.FIRST_KEYS, *self._in_use))
+        return store
+
     def retire(self) -> None:
         """Drop what the activation had loaded: this node is a standby now."""
         if self._duty:
@@ -117,6 +132,14 @@ class Unsealed:
 
     def settle(self) -> None:
         """Do nothing: whoever waits for a settlement asks the authority."""
+
+    def in_use(self) -> list[str]:
+        """Return the keys in storage from which this node answers, while it does."""
+        return self._duty.in_use() if self._duty else []
+
+    def expect(self, keys: list[str]) -> None:
+        """Note what the holder answers from: if this node succeeds it, that is asked for first."""
+        self._in_use = keys
 
     # Requests ------------------------------------------------------------------------------
 
@@ -145,7 +168,7 @@ class Unsealed:
             self._forwarding -= 1
 
     async def leave(self, reason: str) -> bool:
-        """Hand over if this node holds the lock: stop admitting, drain, then move the lock.
+        """Hand over if this node holds the lock: stop admitting writes, drain, then move the lock.
 
         True when another node, or nobody, is known to hold it now. The requests that come
         meanwhile are parked and go on to the next holder.
@@ -153,10 +176,11 @@ class Unsealed:
         if not self._parts.ha_enabled or not self.leadership.standing().holds_lock:
             return False
         admission = self._parts.admission
-        admission.close()
+        admission.close_to_writes()
         try:
             if not await admission.drain(DRAIN_SECONDS):
                 log.warning("event=hand-over writes_cut_off=%d", admission.running)
+            admission.close()
             return await self.leadership.leave(reason)
         finally:
             admission.open()

@@ -53,6 +53,16 @@ async def test_values_come_back_byte_for_byte(storage):
     assert await storage.get("b/") is None
 
 
+async def test_many_keys_are_read_in_one_call_those_that_do_not_exist_too(storage):
+    assert await storage.get_many([]) == {}
+    await storage.commit([Put(f"k/{number}", b"%d" % number) for number in range(60)], None)
+    await storage.commit([Put("empty", b""), Delete("k/7")], None)
+    keys = ["empty", "never/there", "a//b", *(f"k/{number}" for number in range(150))]
+    found = await storage.get_many(keys)
+    there = {f"k/{number}": b"%d" % number for number in range(60) if number != 7}
+    assert found == dict.fromkeys(keys) | there | {"empty": b""}
+
+
 async def test_a_put_replaces_and_a_delete_removes(storage):
     await storage.commit([Put("a", b"1"), Put("b", b"1")], None)
     await storage.commit([Put("a", b"2"), Delete("b"), Delete("never/there")], None)

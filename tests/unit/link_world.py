@@ -58,10 +58,14 @@ class Told:
 
     deaths: list[str] = field(default_factory=list)
     resigned: list[str] = field(default_factory=list)
+    in_use: list[list[str]] = field(default_factory=list)
     changes: int = 0
 
     def on_death(self, run: str) -> None:
         self.deaths.append(run)
+
+    def on_in_use(self, keys: list[str]) -> None:
+        self.in_use.append(keys)
 
     def on_resigned(self, word: str) -> None:
         self.resigned.append(word)

@@ -76,9 +76,13 @@ class Duties:
     """What a node was told to do; preparing takes 10 ms."""
 
     prepared: list[int] = field(default_factory=list)
+    read_for: list[int] = field(default_factory=list)
     retired: int = 0
     settled: int = 0
     fails: bool = False
+
+    def read_ahead(self, term: int) -> None:
+        self.read_for.append(term)
 
     async def prepare(self, term: int) -> None:
         await asyncio.sleep(0.01)
@@ -91,6 +95,12 @@ class Duties:
 
     def settle(self) -> None:
         self.settled += 1
+
+    def in_use(self) -> list[str]:
+        return []
+
+    def expect(self, keys: list[str]) -> None:
+        return None
 
 
 class Node:

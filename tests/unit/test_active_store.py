@@ -1,7 +1,7 @@
 """The rules of DESIGN.md 3.3 as the store keeps them: every answer under authority."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -19,6 +19,7 @@ class Scripted:
         self.limits = Limits(63, 1000, 10_000)
         self.data: dict[str, bytes] = {}
         self.reads = 0
+        self.calls = 0
         self.fences: list[str] = []
         self.before_reply: Callable[[], None] = lambda: None
         self.failures: list[tuple[StorageError, bool]] = []
@@ -32,6 +33,10 @@ class Scripted:
         await asyncio.sleep(0)
         self.before_reply()
         return value
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        self.calls += 1
+        return {key: await self.get(key) for key in keys}
 
     async def list(self, prefix: str) -> list[str]:
         await asyncio.sleep(0)
@@ -152,17 +157,43 @@ async def test_a_read_after_a_write_does_not_join_a_read_before_it(
     assert await store.get("a") == b"new"
 
 
-async def test_what_preparing_expects_is_read_at_once_and_used_once(storage: Scripted, lock: Lock) -> None:
+async def test_what_preparing_expects_is_read_at_once_and_then_cached(storage: Scripted, lock: Lock) -> None:
     store = ActiveStore(storage, lock, Telemetry())
     storage.data.update(a=b"1", b=b"2")
-    store.expect(["a", "b", "never asked"])
-    await asyncio.sleep(0)
-    assert storage.reads == 3
-    assert [await store.get("a"), await store.get("b")] == [b"1", b"2"]
-    assert storage.reads == 3
-    storage.data["a"] = b"3"
-    assert await store.get("a") == b"3"
+    store.expect(["a", "b", "absent", "a"])
+    assert [await store.get("a"), await store.get("b"), await store.get("other")] == [b"1", b"2", None]
     store.serve()
+    assert [await store.get("a"), await store.get("b"), await store.get("absent")] == [b"1", b"2", None]
+    assert (storage.calls, storage.reads) == (1, 4)
+    await store.commit([Put("absent", b"3")])
+    assert await store.get("absent") == b"3"
+
+
+async def test_what_is_expected_is_not_cached_if_it_came_too_late_or_not_at_all(
+    storage: Scripted, lock: Lock
+) -> None:
+    store = ActiveStore(storage, lock, Telemetry())
+    store.expect(["a"])
+    store.serve()
+    storage.data["a"] = b"1"
+    await asyncio.sleep(0)
+    assert await store.get("a") == b"1"
+    store = ActiveStore(storage, lock, Telemetry())
+    storage.read_failures = [Unavailable("no answer")]
+    store.expect(["a"])
+    with pytest.raises(Unavailable):
+        await store.get("a")
+    store.serve()
+    assert await store.get("a") == b"1"
+
+
+async def test_keys_in_use_are_those_used_last(store: ActiveStore, storage: Scripted) -> None:
+    await store.commit([Put("written", b"1")])
+    for key in ("a", "b", "a"):
+        await store.get(key)
+    assert store.in_use() == ["a", "b", "written"]
+    store.end()
+    assert store.in_use() == []
 
 
 async def test_what_was_written_is_read_from_the_cache(store: ActiveStore, storage: Scripted) -> None:

@@ -318,7 +318,7 @@ async def test_a_hand_over_waits_for_writes_inside_and_parks_those_that_come() -
     site = Site(node)
     inside = asyncio.create_task(site.call("PUT", PATH, {"a": 1}))
     await until(lambda: slow.begun == 1)
-    site.admission.close()
+    site.admission.close_to_writes()
     outside = asyncio.create_task(site.call("PUT", PATH, {"a": 2}))
     await until(lambda: site.lot.count == 1)
     assert not await site.admission.drain(0.01)
@@ -329,6 +329,12 @@ async def test_a_hand_over_waits_for_writes_inside_and_parks_those_that_come() -
     node.become(Role.STANDBY, OTHER)
     assert (await outside).json == {"from": "holder"}
     assert (slow.begun, len(node.forwards)) == (1, 1)
+
+
+async def test_a_hand_over_answers_reads_while_it_waits_for_writes() -> None:
+    site = Site()
+    site.admission.close_to_writes()
+    assert (await site.call("GET", PATH)).status == 200
 
 
 async def test_a_hand_over_that_failed_opens_again() -> None:

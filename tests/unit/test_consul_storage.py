@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from haven.errors import Fenced, NotApplied, OutcomeUnknown, ValueTooLarge
+from haven.errors import Fenced, NotApplied, OutcomeUnknown, Unavailable, ValueTooLarge
 from haven.storage.base import Fence, Put
 from haven.storage.consul import DATA_BYTES, ConsulStorage
 from haven.storage.consul_transport import ConsulTransport
@@ -47,6 +47,25 @@ async def test_every_read_is_consistent_and_below_the_prefix():
             "/v1/kv/p/a/b%20c?consistent=1",
             "/v1/kv/p/a/?keys=True&separator=%2F&consistent=1",
         ]
+
+
+async def test_many_keys_are_read_consistently_in_one_call_and_not_elsewhere_when_one_is_missing():
+    missing = b'{"Results": null, "Errors": [{"OpIndex": 1, "What": "key \\"p/b\\" doesn\'t exist"}]}'
+    found = b'{"Results": [{"KV": {"Value": "MQ=="}}, {"KV": {"Value": null}}], "Errors": null}'
+
+    async def answering(request: Got) -> bytes | None:
+        return reply(missing, "409 Conflict") if b"p/b" in request.body else reply(found)
+
+    async with stub(answering) as server, storage_at(server.address) as storage:
+        assert await storage.get_many(["a", "b", "c"]) == {"a": b"1", "b": None, "c": b""}
+        assert [request.target for request in server.got] == ["/v1/txn?consistent=1"] * 2
+
+
+async def test_a_refusal_to_read_many_keys_that_is_no_missing_key_is_no_answer():
+    refused = b'{"Results": null, "Errors": [{"OpIndex": 0, "What": "Permission denied"}]}'
+    async with stub(always(reply(refused, "409 Conflict"))) as server, storage_at(server.address) as storage:
+        with pytest.raises(Unavailable):
+            await storage.get_many(["a"])
 
 
 async def test_the_fence_comes_first_in_every_transaction():

@@ -46,6 +46,7 @@ async def test_hand_over_ends_the_term_and_the_successor_answers_at_once(cluster
     assert cluster.a.duties.retired == 1
     assert await cluster.until(lambda: cluster.b.active, 1) < 0.1
     assert cluster.b.member.status.road is Road.HAND_OVER
+    assert cluster.b.duties.read_for == cluster.b.duties.prepared, "it began to read before the proof came"
     assert cluster.a.member.status.reason == "step-down"
     assert sample(cluster.a, "haven_hand_over_seconds_count") == 1
 

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -26,6 +26,9 @@ class GatedStorage:
         await gate
 
     async def get(self, key: str) -> bytes | None:
+        raise AssertionError("nothing reads here")
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
         raise AssertionError("nothing reads here")
 
     async def list(self, prefix: str) -> list[str]:

@@ -2,14 +2,28 @@ import asyncio
 import contextlib
 
 import pytest
-from link_world import BRISK, CLOCK, KEY, Proxy, echo, follower_of, get, holder_of, identity, record, until
+from link_world import (
+    BRISK,
+    CLOCK,
+    KEY,
+    Proxy,
+    Told,
+    echo,
+    follower_of,
+    get,
+    holder_of,
+    identity,
+    record,
+    until,
+)
 
 from haven.errors import NotActive, OutcomeUnknown
 from haven.ha.connection import Connection, _hear, _say, open_as_dialler
 from haven.ha.forwarding import RawRequest, RawResponse
-from haven.ha.frames import Frame, Kind
+from haven.ha.frames import Frame, FrameError, Kind
 from haven.ha.handshake import Dialler, HandshakeFailed
 from haven.ha.link import Link
+from haven.ha.notes import read_keys
 from haven.ha.peers import LinkEnd
 
 
@@ -40,6 +54,23 @@ async def test_closing_answers_what_is_in_flight_and_begins_nothing_more() -> No
         assert (await task).status == 204
         await closing
         assert len(one.asked) == 1
+
+
+async def test_followers_learn_which_keys_are_in_use() -> None:
+    told = Told()
+    async with holder_of("one") as one, follower_of("two", told) as two:
+        one.hub.tell_in_use(["before anybody came"])
+        two.follow(record("one", one.hub.port))
+        await until(lambda: two.responsive)
+        one.hub.tell_in_use(["core/mounts", "logical/é"])
+        await until(lambda: bool(told.in_use))
+        assert told.in_use == [["core/mounts", "logical/é"]]
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[1]", b'["a"'])
+def test_keys_that_cannot_be_read_break_the_link(payload: bytes) -> None:
+    with pytest.raises(FrameError):
+        read_keys(payload)
 
 
 async def test_request_that_crosses_the_goodbye_was_surely_not_executed() -> None:

@@ -230,8 +230,11 @@ async def _refused(forward: Awaitable[RawResponse]) -> bool:
     raise AssertionError("nobody answers yet")
 
 
-async def test_a_hand_over_lets_writes_finish_and_nothing_new_in(bench: Bench) -> None:
+async def test_a_hand_over_lets_writes_finish_and_no_new_ones_in_but_reads(bench: Bench) -> None:
     gate = asyncio.Event()
+
+    async def quick() -> str:
+        return "done"
 
     async def slow() -> str:
         await gate.wait()
@@ -240,9 +243,14 @@ async def test_a_hand_over_lets_writes_finish_and_nothing_new_in(bench: Bench) -
     write = asyncio.create_task(bench.admission.write(slow))
     await asyncio.sleep(0)
     step_down = asyncio.create_task(bench.node.step_down(bench.token))
-    async with asyncio.timeout(PATIENCE):
-        while bench.admission.is_open:
+
+    async def write_on() -> None:
+        while await bench.admission.write(quick):
             await asyncio.sleep(0)
+
+    with pytest.raises(NotActive):
+        await asyncio.wait_for(write_on(), PATIENCE)
+    assert await bench.admission.read(quick) == "done"
     assert "leave step-down" not in bench.diary
     gate.set()
     await step_down

@@ -25,6 +25,7 @@ from haven.ha.messages import (
     PassFailed,
     Prepare,
     Prepared,
+    ReadAhead,
     ReadChecks,
     ReadFailed,
     Retire,
@@ -312,6 +313,16 @@ def test_acquisition_of_unknown_outcome_is_refenced_by_its_own_road() -> None:
     assert only(actions, Prepare) == [Prepare(10)]
     assert state.tenure
     assert state.tenure.answers_from == 100.5
+
+
+def test_reading_ahead_begins_when_the_lock_is_seen_to_be_one_s_own_and_is_for_that_term() -> None:
+    given = standby().record(standby().sessions()[0], Road.HAND_OVER, False)
+    state, actions = fed(standby(), 100.0, LockHint(12, "own1", given))
+    assert only(actions, ReadAhead) == [ReadAhead(12)]
+    _, actions = fed(state, 100.1, LockRead(100.05, 12, "own1", given))
+    assert only(actions, Prepare) == [Prepare(12)]
+    _, actions = fed(standby(), 100.0, LockHint(12, "s3", OTHER))
+    assert only(actions, ReadAhead) == []
 
 
 def test_lock_under_an_own_session_with_a_stranger_s_value_is_waited_for() -> None:

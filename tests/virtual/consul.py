@@ -7,7 +7,7 @@ reads asked again elsewhere while one is slow, transactions sent once.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -236,6 +236,14 @@ class Storage:
         self.note("read", key)
         value: bytes | None = await self.line.read(lambda: self.line.service.values.get(key), READ_DEADLINE)
         return value
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        self.note("read", ", ".join(keys))
+        values = self.line.service.values
+        found: Mapping[str, bytes | None] = await self.line.read(
+            lambda: {key: values.get(key) for key in keys}, READ_DEADLINE
+        )
+        return found
 
     async def list(self, prefix: str) -> list[str]:
         self.note("read", prefix)

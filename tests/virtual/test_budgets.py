@@ -100,3 +100,28 @@ def test_what_waits_at_a_holder_cut_off_from_consul_goes_on_to_the_next_one(seed
     assert len(set(seen.world.holders)) == 2
     assert answered(parked[0])
     assert parked[0].returned <= max(taken_over, parked[0].invoked) + 0.3
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("strike", [scenarios.kill, scenarios.step_down])
+def test_a_successor_reads_at_once_what_those_who_wait_will_ask_for(strike: Strike, seed: int) -> None:
+    """The holder had told it: the first requests are answered from its cache."""
+    reads: list[tuple[str, str]] = []
+
+    def strike_and_watch(world: World, host: Host) -> None:
+        reads.clear()
+        first = host.name
+        world.moments.append(
+            lambda name, what, text: reads.append((name, text)) if what == "read" and name != first else None
+        )
+        strike(world, host)
+
+    seen = measure(seed, strike_and_watch, 1.0)
+    successor = seen.world.holders[-1]
+    asked = [text for name, text in reads if name == successor]
+    at_once, later = asked[0].split(", "), asked[1:]
+    assert "core/keyring" in at_once
+    assert any("/metadata/" in key for key in at_once)
+    tokens = [key for key in at_once if key.startswith("sys/token/id/")]
+    assert tokens
+    assert not set(tokens) & set(later)

@@ -12,19 +12,20 @@ T = TypeVar("T")
 class Admission:
     """The door to the node's own work.
 
-    A hand-over closes it and then drains: writes let in before run to their end, whoever waits for
-    them, and what comes meanwhile is surely not executed here (the gate parks it). Reads are not
-    waited for: one that is overtaken gets `NotActive` from storage and is asked again elsewhere.
+    A hand-over closes it to writes and then drains: writes let in before run to their end, whoever
+    waits for them, and what comes meanwhile is surely not executed here (the gate parks it). Reads go
+    on until the lock moves, and are not waited for: one that is overtaken gets `NotActive` from
+    storage and is asked again elsewhere.
     """
 
     def __init__(self, work: TaskSet) -> None:
         self._work = work
-        self._is_open = True
+        self._reads = self._writes = True
 
     @property
     def is_open(self) -> bool:
-        """Tell whether requests are let in."""
-        return self._is_open
+        """Tell whether requests are let in, be it only reads."""
+        return self._reads
 
     @property
     def running(self) -> int:
@@ -33,11 +34,15 @@ class Admission:
 
     def open(self) -> None:
         """Let requests in."""
-        self._is_open = True
+        self._reads = self._writes = True
+
+    def close_to_writes(self) -> None:
+        """Let no write in any more; those inside go on."""
+        self._writes = False
 
     def close(self) -> None:
         """Let no request in any more; those inside go on."""
-        self._is_open = False
+        self._reads = self._writes = False
 
     async def drain(self, seconds: float) -> bool:
         """Wait until the writes inside have ended; False if some had not after so long."""
@@ -45,14 +50,15 @@ class Admission:
 
     async def read(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a read, cancelled with its caller; raises `NotActive` if closed."""
-        self._check()
+        _refuse_unless(self._reads)
         return await work()
 
     async def write(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a write to its end even if its caller is cancelled; raises `NotActive` if closed."""
-        self._check()
+        _refuse_unless(self._writes)
         return await self._work.shield(work())
 
-    def _check(self) -> None:
-        if not self._is_open:
-            raise NotActive("this node is handing over")
+
+def _refuse_unless(is_open: bool) -> None:
+    if not is_open:
+        raise NotActive("this node is handing over")

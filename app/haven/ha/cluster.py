@@ -23,6 +23,8 @@ from haven.storage.authority import Authority
 from haven.tasks import TaskSet
 from haven.telemetry import Telemetry
 
+SHARE_SECONDS = 0.25
+"""How often a holder tells its followers from which keys it answers."""
 STEER_SECONDS = 0.25
 """How often to look at what has no notification of its own: the candidate, and isolation."""
 
@@ -57,6 +59,7 @@ class Cluster:
     ) -> None:
         self._parts = parts
         self._link_timing = link_timing or LinkTiming()
+        self._activation = activation
         self._bell = Bell()
         self._tasks = TaskSet(parts.died)
         identity = Identity(
@@ -90,6 +93,7 @@ class Cluster:
         await self._hub.start(*self._parts.listen)
         self._member.start()
         self._tasks.spawn("ha-steer", self._steer())
+        self._tasks.spawn("ha-share", self._share())
 
     async def stop(self) -> None:
         """End for good. The links end last: their end stands for the end of all authority."""
@@ -140,6 +144,10 @@ class Cluster:
         """Pass a resignation on."""
         self._member.saw_resigned(run)
 
+    def on_in_use(self, keys: list[str]) -> None:
+        """Pass on what is in use."""
+        self._activation.expect(keys)
+
     def on_changed(self) -> None:
         """Wake who waits for a holder that answers."""
         self._bell.ring()
@@ -159,6 +167,13 @@ class Cluster:
             self._bell.ring()
             await self._member.changed(STEER_SECONDS)
             await asyncio.sleep(0)
+
+    async def _share(self) -> None:
+        """Tell the followers what is in use, while there is something."""
+        while True:
+            await asyncio.sleep(SHARE_SECONDS)
+            if keys := self._activation.in_use():
+                self._hub.tell_in_use(keys)
 
     def _is_isolated(self) -> bool:
         now = self._parts.clock.now()

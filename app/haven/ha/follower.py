@@ -12,7 +12,7 @@ from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.frames import Frame, FrameError, Kind, MessageTooLarge
 from haven.ha.handshake import Identity
 from haven.ha.link import Link
-from haven.ha.notes import HolderNote, speaks_for
+from haven.ha.notes import HolderNote, read_keys, speaks_for
 from haven.ha.peers import LinkTiming
 from haven.ha.pursuit import Pursuit, Surroundings
 from haven.ha.record import LockRecord
@@ -35,6 +35,10 @@ class FollowerEvents(Protocol):
 
     def on_resigned(self, word: str) -> None:
         """Learn a run's word, as given to `Hub.announce_resigned`, that it answers no more."""
+        ...
+
+    def on_in_use(self, keys: list[str]) -> None:
+        """Learn from which keys the holder answers."""
         ...
 
     def on_changed(self) -> None:
@@ -142,6 +146,8 @@ class Follower:
             requests.take(frame)
         elif frame.kind is Kind.RESIGNED:
             self._resigned(link, frame)
+        elif frame.kind is Kind.IN_USE:
+            self._events.on_in_use(read_keys(frame.payload))
         elif frame.kind is Kind.DONE:
             self._told[pursuit.run] = frame.number
         if link.leaving and requests.idle:

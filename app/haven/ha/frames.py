@@ -60,6 +60,8 @@ class Kind(IntEnum):
     """The RESIGNED or HOLDER of this number was taken note of."""
     GOODBYE = 10
     """The sender begins nothing more that comes over this link; what it began it still answers."""
+    IN_USE = 11
+    """The keys from which the sender, as the holder, answers: a successor reads them all at once."""
 
 
 class Outcome(IntEnum):

@@ -26,7 +26,7 @@ from haven.ha.frames import (
 )
 from haven.ha.handshake import HandshakeFailed, Identity, Listener
 from haven.ha.link import Link, where
-from haven.ha.notes import HolderNote
+from haven.ha.notes import HolderNote, pack_keys
 from haven.ha.peers import LinkEnd, LinkTiming
 from haven.ha.record import LockRecord
 from haven.tasks import TaskSet
@@ -114,6 +114,12 @@ class Hub:
         heard = [link.quiet(now) for link in self._links if not link.leaving]
         heard += [now - since for since in self._lost.values()]
         return bool(heard) and min(heard) >= self._timing.isolated
+
+    def tell_in_use(self, keys: list[str]) -> None:
+        """Tell the followers from which keys this holder answers."""
+        for link in self._links:
+            if link.responsive:
+                link.outbox.post(Frame(Kind.IN_USE, payload=pack_keys(keys)))
 
     async def announce_resigned(self, word: str) -> int:
         """Tell the responsive followers this run's `run/generation`: it answers no more under what it had.

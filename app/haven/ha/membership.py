@@ -10,6 +10,10 @@ from haven.ha.record import LockRecord, Road
 class Activation(Protocol):
     """What the node does when its authority changes. None of it may touch the protocol."""
 
+    def read_ahead(self, term: int) -> None:
+        """Begin to read what `prepare` of this term will need, if it comes to that; never raises."""
+        ...
+
     async def prepare(self, term: int) -> None:
         """Load what a holder needs to serve; answer nothing yet. Raising lets another node try."""
         ...
@@ -20,6 +24,14 @@ class Activation(Protocol):
 
     def settle(self) -> None:
         """Take note that nothing sent under an older session can be applied any more."""
+        ...
+
+    def in_use(self) -> list[str]:
+        """Return the keys in storage from which this holder answers, the latest used first."""
+        ...
+
+    def expect(self, keys: list[str]) -> None:
+        """Take a holder's word for which keys are in use: a hint, for the case that this node succeeds it."""
         ...
 
 

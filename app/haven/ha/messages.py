@@ -242,6 +242,16 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """Begin to read what a holder needs: the lock seems to be this node's since `term`.
+
+    Proof is on its way. If it comes, `Prepare` names the same term, and nobody else has written since.
+    """
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettleWrites:
     """Read the keys of unknown writes: nothing sent under an older session can be applied any more."""
 
@@ -261,6 +271,7 @@ Action = (
     | SendLeave
     | AnnounceResigned
     | Prepare
+    | ReadAhead
     | SettleWrites
     | Retire
 )

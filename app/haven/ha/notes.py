@@ -3,6 +3,8 @@
 import struct
 from dataclasses import dataclass
 
+import orjson
+
 from haven.ha.frames import FrameError
 from haven.ha.record import LockRecord
 
@@ -27,6 +29,22 @@ class HolderNote:
         if record is None:
             raise FrameError("holder cannot be read")
         return cls(record, _TERM.unpack_from(raw)[0])
+
+
+def pack_keys(keys: list[str]) -> bytes:
+    """Return the payload of an `IN_USE` frame."""
+    return orjson.dumps(keys)
+
+
+def read_keys(raw: bytes) -> list[str]:
+    """Return the keys of an `IN_USE` frame; raises `FrameError`."""
+    try:
+        keys = orjson.loads(raw)
+    except ValueError as error:
+        raise FrameError("keys cannot be read") from error
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise FrameError("keys cannot be read")
+    return keys
 
 
 def speaks_for(word: str, run: str) -> bool:

@@ -26,6 +26,7 @@ from haven.ha.messages import (
     Prepare,
     Prepared,
     PrepareFailed,
+    ReadAhead,
     ReadChecks,
     ReadFailed,
     ReadLock,
@@ -86,6 +87,8 @@ class Performer:
                 self._activation.retire()
             case SettleWrites():
                 self._activation.settle()
+            case ReadAhead(term):
+                self._activation.read_ahead(term)
             case Prepare(reign):
                 self.cancel_preparation()
                 self._preparation = asyncio.create_task(self._prepare(reign), name="ha-prepare")

@@ -26,6 +26,7 @@ from haven.ha.messages import (
     PassFailed,
     Prepared,
     PrepareFailed,
+    ReadAhead,
     ReadFailed,
     ReadLock,
     ResignationSeen,
@@ -156,7 +157,7 @@ def _lock_hinted(state: State, event: LockHint, now: float) -> Step:
     if state.tenure or state.move or state.leaving:
         return state, [ReadLock()]
     state = _see(state, event, now)
-    return state, [ReadLock()] if state.lock and state.owns(state.lock) else []
+    return state, [ReadLock(), ReadAhead(event.index)] if state.lock and state.owns(state.lock) else []
 
 
 def _see(state: State, event: LockRead | LockHint, now: float) -> State:

@@ -13,10 +13,11 @@ unknown (DESIGN.md 3.3 and 3.5).
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
+from typing import Any
 
 from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, Unavailable
 from haven.storage.authority import Authority, Warrant
@@ -31,6 +32,10 @@ SENDINGS = 5
 """How often a write is sent, each time surely not applied before, until it is refused."""
 RETRY_SECONDS = 0.05
 """How long to wait before reading again what became of a write."""
+MOST_IN_USE = 56
+"""How many keys a successor is told of: with its own first ones they fit one transaction of Consul."""
+MOST_BYTES_IN_USE = 256 * 1024
+"""How many bytes their values may have: they are read in the pause of a change of holder."""
 
 
 _commits: ContextVar[list[int] | None] = ContextVar("commits", default=None)
@@ -68,7 +73,8 @@ class ActiveStore:
         """The keys of writes on their way: nobody knows yet what the storage holds there."""
         self._unsettled: Counter[str] = Counter()
         self._settlement = asyncio.Condition()
-        self._expected: dict[str, asyncio.Future[bytes | None]] = {}
+        self._expected_keys: frozenset[str] = frozenset()
+        self._expected: asyncio.Future[Mapping[str, bytes | None]] | None = None
         self._phase = Phase.PREPARING
 
     @property
@@ -77,16 +83,23 @@ class ActiveStore:
         return self._storage.limits
 
     def expect(self, keys: Iterable[str]) -> None:
-        """Read at once, all together, what preparing is going to ask for; each serves one `get`."""
-        for key in keys:
-            self._expected[key] = asyncio.ensure_future(self._storage.get(key))
-            self._expected[key].add_done_callback(_take_note)
+        """Read in one call what preparing, and those who wait for it to end, are going to ask for.
+
+        Call it once, after the lock was taken: from then on until it serves, nobody changes these keys.
+        """
+        self._expected_keys = frozenset(keys)
+        self._expected = asyncio.ensure_future(self._storage.get_many(tuple(self._expected_keys)))
+        self._expected.add_done_callback(_take_note)
+
+    def in_use(self) -> list[str]:
+        """Return the keys that were used last, the latest first: what a successor will be asked for."""
+        return self._cache.in_use(MOST_IN_USE, MOST_BYTES_IN_USE)
 
     def serve(self) -> None:
         """Go over from preparing to serving."""
         if self._phase is Phase.PREPARING:
             self._phase = Phase.SERVING
-            self._forget_expected()
+            self._keep_expected()
 
     def end(self) -> None:
         """End the activation for good."""
@@ -94,15 +107,26 @@ class ActiveStore:
         self._cache.clear()
         self._forget_expected()
 
+    def _keep_expected(self) -> None:
+        """Put what was expected into the cache; a read that nobody waited for may not have ended."""
+        read = self._expected
+        if read and read.done() and not read.cancelled() and not read.exception():
+            for key, value in read.result().items():
+                self._cache.end(self._cache.begin(key), value)
+        self._forget_expected()
+
     def _forget_expected(self) -> None:
-        for read in self._expected.values():
-            read.cancel()
-        self._expected.clear()
+        if self._expected:
+            self._expected.cancel()
+        self._expected = None
+        self._expected_keys = frozenset()
 
     async def get(self, key: str) -> bytes | None:
         """Return the value at the key; raises `NotActive` or `Unavailable`."""
         if self._phase is Phase.PREPARING:
-            return await (self._expected.pop(key) if key in self._expected else self._storage.get(key))
+            if self._expected and key in self._expected_keys:
+                return (await asyncio.shield(self._expected))[key]
+            return await self._storage.get(key)
         warrant = self._authority.reading()
         cached = self._cache.get(key)
         self._telemetry.cache("miss" if cached is None else "hit")
@@ -245,7 +269,7 @@ class ActiveStore:
             await self._settlement.wait_for(lambda: not self._unsettled.keys() & keys)
 
 
-def _take_note(read: asyncio.Future[bytes | None]) -> None:
+def _take_note(read: asyncio.Future[Any]) -> None:
     """Take note of a shared read's failure, which nobody may be left to receive."""
     if not read.cancelled():
         read.exception()

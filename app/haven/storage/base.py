@@ -1,6 +1,6 @@
 """What a storage backend is: reads, and one atomic, fenced write verb."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +58,10 @@ class Storage(Protocol):
 
     async def get(self, key: str) -> bytes | None:
         """Return the value, linearizably, or None; raises `Unavailable`."""
+        ...
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the value of each key, linearizably, if not all as of one instant; raises `Unavailable`."""
         ...
 
     async def list(self, prefix: str) -> list[str]:

@@ -8,6 +8,7 @@ of the term between voids it.
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,16 @@ class Cache:
         if entry is not None:
             self._entries.move_to_end(key)
         return entry
+
+    def in_use(self, most: int, most_bytes: int) -> list[str]:
+        """Return the keys used last, the latest first: at most so many, with values of so many bytes."""
+        keys: list[str] = []
+        for key in islice(reversed(self._entries), most):
+            most_bytes -= len(self._entries[key].value or b"")
+            if most_bytes < 0:
+                break
+            keys.append(key)
+        return keys
 
     def under_way(self, key: str) -> Fill | None:
         """Return the read of the key that is under way, if the key has not changed since it began."""

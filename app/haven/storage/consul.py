@@ -6,7 +6,7 @@ be applied seconds later, until the lock has moved to another session.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from haven.errors import ValueTooLarge
 from haven.storage.base import Fence, Limits, Operation
@@ -16,9 +16,12 @@ from haven.storage.consul_transport import ConsulTransport
 from haven.storage.kv_operations import (
     MAX_BODY_BYTES,
     MAX_OPERATIONS,
+    absent_operations,
     body_of,
     check_session,
     data_operation,
+    kv_operation,
+    values_of,
 )
 from haven.storage.limits import can_exist, check_commit
 from haven.telemetry import Telemetry
@@ -64,6 +67,29 @@ class ConsulStorage:
                 )
         # Consul gives an empty value as null.
         return None if entry is None else bytes(entry["Value"] or b"")
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the value of each key, linearizably, in one call for 64 keys; raises `Unavailable`."""
+        known = [key for key in keys if can_exist(key)]
+        parts = [known[first : first + MAX_OPERATIONS] for first in range(0, len(known), MAX_OPERATIONS)]
+        found: dict[str, bytes | None] = dict.fromkeys(keys)
+        for values in await asyncio.gather(*map(self._get_at_once, parts)):
+            found.update(values)
+        return found
+
+    async def _get_at_once(self, keys: Sequence[str]) -> dict[str, bytes | None]:
+        """Read keys in one transaction; in a second one if some do not exist, for which Consul refuses it."""
+        left = list(keys)
+        while left:
+            body = body_of([kv_operation("get", self._prefix + key) for key in left])
+            async with self._slots:
+                with self._meter.call("get-many"):
+                    answer = await self._transport.read(lambda api: api.read(body), self._read_deadline)  # noqa: B023
+            absent = absent_operations(answer)
+            if not absent:
+                return dict(zip(left, values_of(answer), strict=True))
+            left = [key for number, key in enumerate(left) if number not in absent]
+        return {}
 
     async def list(self, prefix: str) -> list[str]:
         """Return the names right below `prefix`, sorted, folders with a slash; raises `Unavailable`."""

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import consul.base
+import orjson
 from yarl import URL
 
 from haven.errors import Unavailable
@@ -69,6 +70,15 @@ class ConsulApi(consul.base.Consul):  # type: ignore[misc]
     async def transact(self, body: bytes) -> Any:
         """Send a transaction already encoded: python-consul's `txn.put` would encode it once more."""
         return await self.http.put(consul.base.CB.json(), "/v1/txn", data=body)
+
+    async def read(self, body: bytes) -> Any:
+        """Send a transaction of reads, `consistent`; return a refusal too: it names the missing keys."""
+        try:
+            return await self.http.put(consul.base.CB.json(), "/v1/txn", [("consistent", "1")], data=body)
+        except Refused as refused:
+            if refused.status != 409:
+                raise
+            return orjson.loads(refused.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ Format: Consul's API for `/v1/txn` (1.8: at most 64 operations, body at most 512
 """
 
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from haven.errors import ConditionFailed, Fenced, NotApplied
+from haven.errors import ConditionFailed, Fenced, NotApplied, Unavailable
 from haven.storage.base import Delete, Operation, Put
 
 TxnOperation = dict[str, dict[str, Any]]
@@ -20,6 +20,7 @@ MAX_OPERATIONS = 64
 MAX_BODY_BYTES = 512 * 1024
 """Default of `txn_max_req_len`, compared with the length of the JSON body."""
 
+_ABSENT = "doesn't exist"
 _CURRENT_SESSION = re.compile(r'current session "([^"]*)"')
 
 
@@ -55,6 +56,19 @@ def modify_index(answer: dict[str, Any]) -> int:
     return int(answer["Results"][-1]["KV"]["ModifyIndex"])
 
 
+def values_of(answer: dict[str, Any]) -> list[bytes]:
+    """Return the values that a transaction of reads brought; Consul gives an empty one as null."""
+    return [b64decode(result["KV"]["Value"] or "") for result in answer["Results"]]
+
+
+def absent_operations(answer: dict[str, Any]) -> set[int]:
+    """Return which reads of a transaction found no key; raises `Unavailable` for other refusals."""
+    failed = {int(error["OpIndex"]): str(error["What"]) for error in answer["Errors"] or ()}
+    if not all(_ABSENT in what for what in failed.values()):
+        raise Unavailable("Consul refused a transaction of reads")
+    return set(failed)
+
+
 def refusal(body: bytes, fenced: bool) -> NotApplied:
     """Say why Consul rolled a transaction back (409); `fenced` means that operation 0 is the fence.
 
@@ -68,7 +82,7 @@ def refusal(body: bytes, fenced: bool) -> NotApplied:
     named = _CURRENT_SESSION.search(failed[0])
     if named is not None:
         return Fenced(named.group(1))
-    return Fenced("" if "doesn't exist" in failed[0] else None)
+    return Fenced("" if _ABSENT in failed[0] else None)
 
 
 def _failed_operations(body: bytes) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """Storage in memory, for `dev` mode and for tests: linearizable, gone with the process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from haven.errors import Fenced, NotApplied
 from haven.storage.base import Delete, Fence, Limits, Operation, PutIfAbsent
@@ -26,6 +26,10 @@ class MemoryStorage:
     async def get(self, key: str) -> bytes | None:
         """Return the value, or None."""
         return self._values.get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the value of each key."""
+        return {key: self._values.get(key) for key in keys}
 
     async def list(self, prefix: str) -> list[str]:
         """Return the names right below `prefix`, sorted, folders with a slash."""

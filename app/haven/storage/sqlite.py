@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +54,10 @@ class SqliteStorage:
         """Return the value, or None; raises `Unavailable`."""
         row = await self._read(lambda: self._connection.execute(_GET, (key,)).fetchone())
         return None if row is None else bytes(row[0])
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the value of each key; raises `Unavailable`."""
+        return {key: await self.get(key) for key in keys}
 
     async def list(self, prefix: str) -> list[str]:
         """Return the names right below `prefix`, sorted, folders with a slash; raises `Unavailable`."""
