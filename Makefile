@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help up down clean logs status demo bench images test lint unit simulate model contract api stack chaos clean-venv
+.PHONY: help up down clean logs status demo bench images test lint unit simulate soak model contract api stack chaos clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -54,6 +54,9 @@ unit: $(STAMP) ## Test the parts, each by itself
 
 simulate: $(STAMP) ## Play seeds of faults: the protocol alone, then whole nodes in virtual time
 	$(PYTEST) -n 2 tests/simulation tests/virtual
+
+soak: $(STAMP) ## Play further seeds of whole nodes; SOAK="--minutes 30" or SOAK="--seeds 10000"
+	cd tests && ../$(BIN)/python -m virtual.soak $(SOAK)
 
 model: $(STAMP) ## Check the Promela model of the lock with spin, and its mutants
 	$(PYTEST) tests/model
