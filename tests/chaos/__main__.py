@@ -18,6 +18,7 @@ from chaos.faults import Fault
 from chaos.judgement import BUSY
 from chaos.report import picture, table, verdict
 from stack.checkout import ROOT
+from stack.containers import CommandFailed
 from stack.running import Stack
 
 
@@ -104,7 +105,7 @@ def _play(stack: Stack, state: State, given: argparse.Namespace) -> None:
             result = asyncio.run(conduct(stack, fault, seed))
         except AssertionError as broken:
             print(f"[{number}{total}] {fault.name}: {broken}\nstarting afresh", flush=True)
-            state.add(_wreck(fault, seed, str(broken)))
+            state.add(_wreck(fault, seed, broken))
             started = False
             continue
         entry = result.as_json()
@@ -117,10 +118,11 @@ def _play(stack: Stack, state: State, given: argparse.Namespace) -> None:
         state.add(entry)
 
 
-def _wreck(fault: Fault, seed: int, what: str) -> dict[str, Any]:
-    """Return the entry of a fault after which the stack did not come back."""
+def _wreck(fault: Fault, seed: int, broken: AssertionError) -> dict[str, Any]:
+    """Return the entry of a fault that was not played to its end: the stack did not come back, or worse."""
     load = os.getloadavg()[0]
-    told = [f"the stack did not come back: {what.splitlines()[0]}"]
+    told = [f"not played to its end: {str(broken).splitlines()[0]}"]
+    busy = load > BUSY and not isinstance(broken, CommandFailed)
     return {
         "fault": fault.name,
         "seed": seed,
@@ -135,8 +137,8 @@ def _wreck(fault: Fault, seed: int, what: str) -> dict[str, Any]:
         "answers": {entrance: {} for entrance in ("haproxy", "haven-1", "haven-2", "haven-3")},
         "pauses": {"reads": (0.0, 0.0), "writes": (0.0, 0.0)},
         "lies": [],
-        "complaints": [] if load > BUSY else told,
-        "excused": told if load > BUSY else [],
+        "complaints": [] if busy else told,
+        "excused": told if busy else [],
     }
 
 

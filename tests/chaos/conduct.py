@@ -5,8 +5,8 @@ import os
 import random
 import time
 
-from chaos.faults import Fault, Scene
-from chaos.judgement import HAPROXY, Recording, Result, judge
+from chaos.faults import HAPROXY, Fault, Scene
+from chaos.judgement import Recording, Result, judge
 from chaos.watch import Watch
 from chaos.workload import Workload
 from stack.running import NODES, Stack

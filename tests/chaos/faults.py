@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from stack.running import CONSULS, NODES, Stack
 
+HAPROXY = "haproxy"
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -41,7 +43,7 @@ class Scene:
 
     def consul(self, *, leads: bool) -> str:
         """Return the Consul server that leads, or one that follows."""
-        leader = self.stack.consul_leader()
+        leader = self.stack.until(self.stack.consul_leader, "a Consul server leads")
         return leader if leads else self.chance.choice([consul for consul in CONSULS if consul != leader])
 
     def hit(self, service: str) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from chaos.faults import Fault, Scene
+from chaos.faults import HAPROXY, Fault, Scene
 from chaos.watch import ACTIVE, Sample, overlaps, spans
 from chaos.workload import (
     COLUMNS,
@@ -21,7 +21,6 @@ from chaos.workload import (
 )
 from stack.running import NODES
 
-HAPROXY = "haproxy"
 GENEROUS_SECONDS = 10.0
 """What a pause with a budget may last: a bound that only a defect breaks."""
 BUSY = 4.0 * (os.cpu_count() or 1)
@@ -143,7 +142,7 @@ def _failed(seen: Recording) -> list[str]:
         REFUSED: promise.writes_refused,
     }
     found = []
-    for entrance in (HAPROXY, *(node for node in NODES if node not in seen.scene.victims)):
+    for entrance in (name for name in (HAPROXY, *NODES) if name not in seen.scene.victims):
         for name in (name for name, free in allowed.items() if not free):
             bad = [record for record in seen.history.at(entrance) if column(record) == name]
             if bad:

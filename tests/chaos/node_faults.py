@@ -4,11 +4,16 @@ import os
 import signal
 
 from chaos.faults import Fault, Promise, Scene
-from stack.running import NODES, STANDBY
+from stack.running import ACTIVE, NODES, STANDBY
 
 CRASH = Promise(budget=0.1, writes_unknown=True)
 PLANNED = Promise(budget=0.05)
 HANG = Promise(budget=2.0, writes_unknown=True)
+
+
+def await_return(scene: Scene, victim: str) -> None:
+    """Wait until a node that died is back by itself; it may be active again if another one left meanwhile."""
+    scene.stack.until(lambda: scene.stack.health(victim) in {ACTIVE, STANDBY}, f"{victim} is back by itself")
 
 
 def kill(scene: Scene) -> None:
@@ -24,19 +29,16 @@ def crash(scene: Scene) -> None:
     victim = scene.hit(scene.active)
     scene.mark(f"crash {victim}")
     scene.stack.containers.crash(victim)
-    scene.stack.until(lambda: scene.stack.health(victim) == STANDBY, f"{victim} is back by itself")
+    await_return(scene, victim)
 
 
 def worker_crash(scene: Scene) -> None:
     """Kill only the process that serves; gunicorn's master stays."""
     victim = scene.hit(scene.active)
-    shown = scene.stack.containers.docker("top", scene.stack.containers.id(victim), "-eo", "pid,ppid,args")
-    lines = [line.split() for line in shown.splitlines() if line.endswith("haven server")]
-    parents = {int(process): int(parent) for process, parent, command, *_ in lines if "python" in command}
-    [worker] = [process for process, parent in parents.items() if parent in parents]
+    worker = scene.stack.containers.worker(victim)
     scene.mark(f"kill -9 {worker}, the worker in {victim}")
     os.kill(worker, signal.SIGKILL)
-    scene.stack.until(lambda: scene.stack.health(victim) == STANDBY, f"{victim} is back by itself")
+    await_return(scene, victim)
 
 
 def stop(scene: Scene) -> None:

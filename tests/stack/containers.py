@@ -60,7 +60,10 @@ class Containers:
 
     def crash(self, service: str) -> None:
         """Kill the container's processes behind Docker's back, so that its restart policy brings it back."""
-        os.kill(self.pid(service), signal.SIGKILL)
+        pid = self.pid(service)
+        if not pid:  # 0 would be everything that this very process started
+            raise CommandFailed(f"{service} does not run, so it cannot crash")
+        os.kill(pid, signal.SIGKILL)
 
     def stop(self, service: str) -> None:
         self.docker("stop", self.id(service))
@@ -95,6 +98,16 @@ class Containers:
     def logs(self, service: str, lines: str = "all") -> str:
         """Return the last lines, or all, that the container wrote."""
         return run(("docker", "logs", "--tail", lines, self.id(service)), check=False, both=True)
+
+    def worker(self, service: str) -> int:
+        """Return the process id, on this host, of the child of gunicorn's master in a node."""
+        shown = self.docker("top", self.id(service), "-eo", "pid,ppid,args")
+        lines = [line.split() for line in shown.splitlines() if line.endswith("haven server")]
+        parents = {int(process): int(parent) for process, parent, command, *_ in lines if "python" in command}
+        workers = [process for process, parent in parents.items() if parent in parents]
+        if len(workers) != 1:
+            raise CommandFailed(f"{service} has {len(workers)} serving processes:\n{shown}")
+        return workers[0]
 
     # Network -----------------------------------------------------------------------------------
 

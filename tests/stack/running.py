@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stack.checkout import ROOT
 from stack.containers import Containers
@@ -37,6 +37,7 @@ ACTIVE, STANDBY, UNINITIALISED, SEALED, SILENT = 200, 429, 501, 503, 0
 SCRIPT_SECONDS = 900
 ROUTES = Path("/proc/net/route")
 PATIENCE = 60.0
+T = TypeVar("T")
 
 
 class Stack:
@@ -134,18 +135,16 @@ class Stack:
         """Wait until Consul is whole, one node is active and the others follow it; return the active one."""
         self.until(self._consul_is_whole, "three Consul servers know each other and their leader", seconds)
         self.until(self._nodes_agree, "one node is active, and all three are in its list", seconds)
-        self.until(
-            lambda: self.call("GET", "sys/health", seconds=1.0)[0] == ACTIVE, "HAProxy serves", seconds
-        )
-        return self.active()
+        return self.until(self._served_by, "HAProxy serves, and a node is active", seconds)
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-        """Wait for a condition; fails with the state of everything and the nodes' last lines."""
+    def until(self, condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+        """Wait for a condition and return it; fails with the state of everything, and where the logs are."""
         deadline = time.monotonic() + seconds
-        while not condition():
+        while not (met := condition()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self.report()}")
             time.sleep(0.05)
+        return met
 
     def _consul_is_whole(self) -> bool:
         leaders = set()
@@ -164,6 +163,10 @@ class Stack:
             return False
         status, body = self.call("GET", "sys/ha-status", at=self.active() or NODES[0], seconds=2.0)
         return status == 200 and len(body["nodes"]) == len(NODES)
+
+    def _served_by(self) -> str:
+        """Return the active node where HAProxy serves; on a busy machine it may have moved just now."""
+        return self.active() if self.call("GET", "sys/health", seconds=1.0)[0] == ACTIVE else ""
 
     def report(self) -> str:
         """Return each container's state and where its log was kept, for a failed test."""

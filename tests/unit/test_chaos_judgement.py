@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from chaos.faults import Fault, Promise, Scene
-from chaos.judgement import BUSY, HAPROXY, Recording, Result, judge
+from chaos.faults import HAPROXY, Fault, Promise, Scene
+from chaos.judgement import BUSY, Recording, Result, judge
 from chaos.report import picture, table, verdict
 from chaos.secret_model import Kind, Operation, Outcome
 from chaos.watch import Sample, overlaps, spans
@@ -78,6 +78,13 @@ class TestJudge:
         seen.scene.hit(A)
         assert not judge(seen).complaints
         seen.history.records.append(record(2, Outcome.UNKNOWN, entrance=B))
+        assert judge(seen).complaints
+
+    def test_where_haproxy_is_the_victim_the_nodes_must_answer(self) -> None:
+        seen = recording(Promise(), history=History(records=[record(2, Outcome.UNKNOWN)]))
+        seen.scene.hit(HAPROXY)
+        assert not judge(seen).complaints
+        seen.history.records.append(record(2, Outcome.UNKNOWN, entrance=A))
         assert judge(seen).complaints
 
     def test_the_leader_must_stay_where_that_is_promised(self) -> None:
