@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,15 @@ class ToldNode:
 class Proxy:
     """HAProxy in a container on the host's network, before three told nodes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writes_stay_down: bool = False) -> None:
         self.nodes = [ToldNode(f"haven-{number}") for number in (1, 2, 3)]
         self.port, self.statistics = free_port(), free_port()
         self._name = f"haven-test-proxy-{uuid.uuid4().hex[:8]}"
         configuration = folder / "haproxy.cfg"
-        configuration.write_text(self._adapted())
+        text = self._adapted()
+        if writes_stay_down:
+            text = text.replace("inter 100ms fall 2", "inter 100ms downinter 1h fall 2")
+        configuration.write_text(text)
         folder.chmod(0o755)
         configuration.chmod(0o644)
         mount = f"{configuration}:/haproxy.cfg:ro"
@@ -127,14 +130,14 @@ class Proxy:
         for node in self.nodes:
             node.stop()
 
-    def settle(self, *health: int) -> None:
+    def settle(self, *health: int, backends: Sequence[str] = ("reads", "writes")) -> None:
         """Give the nodes these health statuses, and wait until HAProxy has seen them."""
         for node, status in zip(self.nodes, health, strict=True):
             node.health = status
         active = [int(status == 200) for status in health]
         unsealed = [int(status in (200, 429)) for status in health]
         wait_until(lambda: self.view("active") == active, f"HAProxy sees {active} active")
-        for backend in ("reads", "writes"):
+        for backend in backends:
             wait_until(lambda b=backend: self.view(b) == unsealed, f"{backend} see {unsealed} unsealed")  # type: ignore[misc]
 
     def view(self, backend: str) -> list[int]:

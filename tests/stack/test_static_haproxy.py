@@ -140,6 +140,23 @@ def test_when_all_are_sealed_the_first_node_answers_for_itself(proxy: Proxy) -> 
 
 
 @needs_docker
+def test_a_write_finds_the_first_unsealed_node_before_its_own_backend_does(image: str, tmp_path) -> None:
+    proxy = Proxy(tmp_path, writes_stay_down=True)
+    try:
+        proxy.settle(503, 503, 503)
+        proxy.nodes[0].how = "refuse"
+        proxy.settle(503, 200, 503, backends=["reads"])
+        assert proxy.view("writes") == [0, 0, 0]
+        status, answer, _ = proxy.ask("PUT", "the body")
+        assert (status, answer) == (200, {"node": "haven-2"})
+        proxy.nodes[1].how = "close"
+        assert proxy.ask("PUT")[0] == 502
+        assert proxy.requests() == 2
+    finally:
+        proxy.close()
+
+
+@needs_docker
 def test_a_body_above_the_limit_is_refused_before_it_is_read(proxy: Proxy) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     connection.putrequest("PUT", "/v1/secret/data/x")
