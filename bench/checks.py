@@ -1,5 +1,6 @@
 """Did every acknowledged write survive, and was every refused one really not executed?"""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from typing import Any
 from bench.cluster import Cluster, ClusterError
 from bench.http import ask
 from bench.probes import Kind, Outcome, Record, write_path
+
+READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,13 @@ async def check(cluster: Cluster, records: Sequence[Record], run: str) -> Verdic
     for record in records:
         if record.kind is Kind.WRITE:
             writes[write_path(record.stream, record.number)].append(record)
-    found = {path: await _value(cluster, path) for path in writes}
-    verdicts = [judge(written, found[path], run) for path, written in writes.items()]
+    few = asyncio.Semaphore(READERS)
+
+    async def verdict(path: str, written: Sequence[Record]) -> Verdict:
+        async with few:
+            return judge(written, await _value(cluster, path), run)
+
+    verdicts = await asyncio.gather(*(verdict(path, written) for path, written in writes.items()))
     return Verdict(sum(one.lost for one in verdicts), sum(one.false_refusals for one in verdicts))
 
 

@@ -19,6 +19,10 @@ PROXY_CHECK_SECONDS = 0.5
 """After this long HAProxy's checks have seen what the nodes say."""
 
 
+Complete = Callable[[Target], Awaitable[bool]]
+"""Asks the active node whether every node follows it and can take over."""
+
+
 class ClusterError(Exception):
     """The cluster is not there, or not as it should be; the text says what to do."""
 
@@ -49,6 +53,7 @@ class Cluster:
     servers: Mapping[str, Target]  # Consul's, by their names
     containers: Mapping[str, str]  # ids, by the names of the services
     storage_addresses: Mapping[str, str]  # in the network where the storage is, by the names of the services
+    complete: Complete
 
     @property
     def storage_network(self) -> str:
@@ -56,7 +61,7 @@ class Cluster:
         return f"{self.project}_storage"
 
     @classmethod
-    async def find(cls, project: str, kind: str, token: str) -> "Cluster":
+    async def find(cls, project: str, kind: str, token: str, complete: Complete | None = None) -> "Cluster":
         """Look at a project's containers; raises `ClusterError` where some are missing."""
         found = await containers(project)
         names = [f"{kind}-{number}" for number in NODE_PORTS]
@@ -80,17 +85,20 @@ class Cluster:
         }
         ids = {name: one["Id"] for name, one in found.items()}
         proxy = await _proxy(found["haproxy"], token)
-        return cls(project, kind, proxy, nodes, servers, ids, addresses)
+        return cls(project, kind, proxy, nodes, servers, ids, addresses, complete or all_listed)
 
     async def active(self) -> Node | None:
         """Return the node that says it is active, or None."""
         codes = await asyncio.gather(*(node.health() for node in self.nodes))
         return next((node for node, code in zip(self.nodes, codes, strict=True) if code == 200), None)
 
-    async def whole(self) -> Node:
-        """Wait until one node is active and the others follow it; return it. Raises `ClusterError`."""
+    async def whole(self, settle: float = PROXY_CHECK_SECONDS) -> Node:
+        """Wait until one node is active and the others follow it, `settle` seconds more, and return it.
+
+        Raises `ClusterError`.
+        """
         await until(self._is_whole, "one node is active and the others stand by")
-        await asyncio.sleep(PROXY_CHECK_SECONDS)
+        await asyncio.sleep(settle)
         active = await self.active()
         if active is None:
             raise ClusterError("the active node went away by itself")
@@ -103,8 +111,13 @@ class Cluster:
         leaders = [await ask(server, "GET", "status/leader", seconds=2.0) for server in self.servers.values()]
         if not all(answer.status == 200 and answer.json() for answer in leaders):
             return False
-        answer = await ask(self.target, "GET", "sys/ha-status")
-        return answer.status == 200 and len(answer.json()["nodes"]) == len(self.nodes)
+        return await self.complete(self.nodes[codes.index(200)].target)
+
+
+async def all_listed(active: Target) -> bool:
+    """Tell whether the active node lists all nodes: itself and those that follow it."""
+    answer = await ask(active, "GET", "sys/ha-status")
+    return answer.status == 200 and len(answer.json()["nodes"]) == len(NODE_PORTS)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = WHOLE_SECONDS) -> None:

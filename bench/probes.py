@@ -79,14 +79,14 @@ class Record:
 
 
 def judge(kind: Kind, answer: Answer) -> Outcome:
-    """Say what an answer means. Refused: 503, 4xx, and a connection that never was; else it is unknown."""
+    """Say what an answer means. Refused: 503, 3xx, 4xx, and a connection that never was; else unknown."""
     if answer.failure:
         unsent = answer.failure in {Failure.REFUSED, Failure.NOT_SENT}
         return Outcome.REFUSED if unsent else Outcome.UNKNOWN
     if answer.status in {200, 204}:
         right = kind is Kind.WRITE or MARK.encode() in answer.body
         return Outcome.DONE if right else Outcome.UNKNOWN
-    return Outcome.REFUSED if answer.status == 503 or 400 <= answer.status < 500 else Outcome.UNKNOWN
+    return Outcome.REFUSED if answer.status == 503 or 300 <= answer.status < 500 else Outcome.UNKNOWN
 
 
 class Clock:

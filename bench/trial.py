@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.checks import Verdict, check
-from bench.cluster import Cluster, until
+from bench.cluster import Cluster, Node, until
 from bench.docker import events, logs
 from bench.faults import Fault, Victim
 from bench.http import ask
@@ -15,7 +15,7 @@ from bench.probes import MARK, READ_PATH, STREAMS, Clock, Kind, Outcome, Prober,
 from bench.timeline import STEPS, Line, Timeline, read_line, trace
 
 WARM_SECONDS = 1.2
-AFTER_SECONDS = 1.0
+AFTER_SECONDS = 0.5
 HOLD_SECONDS = 1.0
 """A fault lasts at least so long before it is mended."""
 
@@ -40,7 +40,7 @@ class Trial:
 
 async def run(cluster: Cluster, fault: Fault, streams: Sequence[Stream] = STREAMS, load: str = "") -> Trial:
     """Do it; raises `ClusterError` or `DockerError` where the cluster does not become whole."""
-    victim = await fault.aim(cluster, await cluster.whole())
+    victim = await fault.aim(cluster, await cluster.whole(settle=0.0))  # the probes' first second follows
     await ask(cluster.target, "PUT", READ_PATH, {"data": {"mark": MARK}})
     clock = Clock()
     prober = Prober(cluster.target, clock, streams)
@@ -105,8 +105,8 @@ async def _carried_out(fault: Fault, victim: Victim, asked: float, until: float)
 
 
 async def _lines(cluster: Cluster, since: float) -> list[Line]:
-    found: list[Line] = []
-    for node in cluster.nodes:
+    async def of(node: Node) -> list[Line]:
         texts = await logs(node.container, since - 0.1)
-        found += [line for text in texts if (line := read_line(node.name, text))]
-    return found
+        return [line for text in texts if (line := read_line(node.name, text))]
+
+    return [line for lines in await asyncio.gather(*map(of, cluster.nodes)) for line in lines]

@@ -42,6 +42,7 @@ class Result:
     moved: bool
     beside: dict[str, int]
     error: str = ""
+    took: float = 0.0  # the whole trial, with all waiting
 
     @property
     def setting(self) -> Setting:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bench.cluster import ROOT, Cluster, ClusterError, order, until
-from bench.http import ask
+from bench.http import Target, ask
 
 STATE = ROOT / ".cache" / "bench" / "openbao" / "init.json"
 PROJECT = os.environ.get("BENCH_OPENBAO_PROJECT", "haven-openbao")
@@ -14,8 +14,7 @@ PROJECT = os.environ.get("BENCH_OPENBAO_PROJECT", "haven-openbao")
 
 async def prepare(state: Path = STATE) -> Cluster:
     """Initialise a cluster that has just started, give it KV version 2 at `secret/`, and return it."""
-    token = _known_token(state)
-    cluster = await Cluster.find(PROJECT, "openbao", token)
+    cluster = await _find(state)
     first = cluster.nodes[0].target
 
     async def answers() -> bool:
@@ -29,7 +28,7 @@ async def prepare(state: Path = STATE) -> Cluster:
         if answer.status != 200:
             raise ClusterError(f"OpenBao cannot be initialised: {answer.status} {answer.body.decode()}")
         _keep_token(state, answer.json()["root_token"])
-        cluster = await Cluster.find(PROJECT, "openbao", _known_token(state))
+        cluster = await _find(state)
         await cluster.whole()
         mount = {"type": "kv", "options": {"version": "2"}}
         answer = await ask(cluster.nodes[0].target, "POST", "sys/mounts/secret", mount)
@@ -38,6 +37,17 @@ async def prepare(state: Path = STATE) -> Cluster:
         await asyncio.sleep(1.0)  # the mount turns itself into version 2 in the background
     await cluster.whole()
     return cluster
+
+
+async def can_lose_one(active: Target) -> bool:
+    """Tell whether OpenBao says that it can lose a node. A node that joins has no vote for its first 10 s."""
+    answer = await ask(active, "GET", "sys/storage/raft/autopilot/state")
+    state = answer.json()["data"] if answer.status == 200 else None
+    return bool(state and state["healthy"] and state["failure_tolerance"] > 0)
+
+
+async def _find(state: Path) -> Cluster:
+    return await Cluster.find(PROJECT, "openbao", _known_token(state), can_lose_one)
 
 
 def _known_token(state: Path) -> str:

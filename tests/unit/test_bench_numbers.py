@@ -36,6 +36,7 @@ def record(
         (Kind.WRITE, Answer(204), Outcome.DONE),
         (Kind.WRITE, Answer(503), Outcome.REFUSED),
         (Kind.WRITE, Answer(400), Outcome.REFUSED),
+        (Kind.WRITE, Answer(307), Outcome.REFUSED),  # an OpenBao standby that knows of another active node
         (Kind.WRITE, Answer(500), Outcome.UNKNOWN),
         (Kind.WRITE, Answer(502), Outcome.UNKNOWN),
         (Kind.WRITE, Answer(504), Outcome.UNKNOWN),
