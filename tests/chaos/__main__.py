@@ -26,7 +26,8 @@ def main() -> int:
     """Play, resume where an earlier run with the same seed was interrupted, and write the report."""
     given = _arguments()
     if given.list:
-        print("\n".join(f"{fault.name:26}{fault.meaning}" for fault in CATALOGUE.values()))
+        width = max(map(len, CATALOGUE))
+        print("\n".join(f"{fault.name:{width}}  {fault.meaning}" for fault in CATALOGUE.values()))
         return 0
     folder = ROOT / ".cache" / "chaos" / f"seed-{given.seed}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,26 +1,14 @@
-"""Faults around the nodes: HAProxy, too little processor time or memory, and two faults at once."""
+"""Faults around the nodes: HAProxy, too little processor time or memory."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chaos.consul_faults import kill_follower, kill_leader, pause_leader
 from chaos.faults import HAPROXY, Fault, Promise, Scene
-from chaos.network_faults import drop_both, unplug_everything
-from chaos.node_faults import await_return, crash, hang, kill, step_down
+from chaos.node_faults import await_return
 from stack.running import CONSULS, NODES
 
 HOG = "b'.' * 2**30"
 """Takes, and touches, four times a node's memory."""
-PAIRS = (
-    (kill, kill_leader),
-    (kill, pause_leader),
-    (hang, kill_follower),
-    (drop_both, kill_leader),
-    (step_down, kill_leader),
-    (crash, kill_follower),
-    (unplug_everything, pause_leader),
-)
 UNTOUCHED = Promise(leader_stays=True)
 
 
@@ -71,16 +59,6 @@ def out_of_memory(scene: Scene) -> None:
     await_return(scene, victim)
 
 
-def two_at_once(scene: Scene) -> None:
-    """Let two faults begin one shortly after the other, and heal in their own time."""
-    first, second = scene.chance.choice(PAIRS)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        beside = pool.submit(second, scene)
-        scene.hold(0, 0.5)
-        first(scene)
-        beside.result()
-
-
 OTHER_FAULTS = (
     Fault("haproxy-crash", "HAProxy, the single one, dies and comes back", haproxy_crash, UNTOUCHED),
     Fault("haproxy-restart", "HAProxy stops in order and starts again", haproxy_restart, UNTOUCHED),
@@ -102,5 +80,4 @@ OTHER_FAULTS = (
         out_of_memory,
         Promise(0.1, writes_unknown=True),
     ),
-    Fault("two-at-once", "a fault of a node and one of Consul", two_at_once, Promise(writes_unknown=True)),
 )

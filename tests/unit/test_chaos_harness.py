@@ -8,9 +8,10 @@ import pytest
 
 from chaos import __main__ as chaos
 from chaos.catalogue import CATALOGUE
-from chaos.faults import HAPROXY, Promise, Scene
+from chaos.faults import HAPROXY, Fault, Promise, Scene
 from chaos.judgement import BUSY
 from chaos.node_faults import await_return
+from chaos.pairs import PAIRS, _pair
 from stack.containers import CommandFailed, Containers
 from stack.running import ACTIVE, SEALED, SILENT, STANDBY, Stack
 
@@ -84,6 +85,27 @@ def test_a_node_that_comes_back_may_be_active_again(back: int, monkeypatch: pyte
     monkeypatch.setattr(stack, "health", lambda _: next(codes))
     await_return(Scene(stack, random.Random(1), "haven-1"), "haven-1")
     assert next(codes, None) is None
+
+
+def test_both_faults_of_a_pair_happen_and_either_may_fail() -> None:
+    def fails(scene: Scene) -> None:
+        raise CommandFailed("docker: no")
+
+    nothing = Promise()
+    good = Fault("good", "well", lambda scene: scene.mark("good"), nothing)
+    better = Fault("better", "better", lambda scene: scene.mark("better"), nothing)
+    bad = Fault("bad", "ill", fails, nothing)
+    stack: Any = None
+    scene = Scene(stack, random.Random(1), "haven-1")
+    _pair(good, better).act(scene)
+    assert sorted(text for _, text in scene.marks) == ["better", "good"]
+    for pair in (_pair(good, bad), _pair(bad, good)):
+        with pytest.raises(CommandFailed):
+            pair.act(scene)
+
+
+def test_every_pair_is_played_by_itself() -> None:
+    assert {f"{first}+{second}" for first, second in PAIRS} <= CATALOGUE.keys()
 
 
 @pytest.mark.parametrize("name", ["haproxy-crash", "haproxy-restart"])
