@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,6 +179,28 @@ def test_the_arbiter_ends_with_its_worker(tmp_path: Path) -> None:
         node.ready()
         os.kill(node.worker(), signal.SIGKILL)
         assert node.ended() == 1
+
+
+def switches(process: int) -> int:
+    """Return how often a process has gone to sleep by itself."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary"))
+
+
+def test_a_node_that_was_suspended_as_a_whole_goes_on(tmp_path: Path) -> None:
+    """A restarted one would be sealed, where people hold the key."""
+    with NodeProcess(tmp_path, TINY_CHANGES='{"timeout": 4}') as node:
+        node.ready()
+        arbiter, worker = node.process.pid, node.worker()
+        for process in (arbiter, worker):
+            os.kill(process, signal.SIGSTOP)
+        stopped = time.monotonic()
+        eventually(lambda: time.monotonic() > stopped + 6, "the suspension is longer than the timeout")
+        before = switches(arbiter)
+        os.kill(arbiter, signal.SIGCONT)
+        eventually(lambda: switches(arbiter) > before, "the arbiter has looked at its worker")
+        os.kill(worker, signal.SIGCONT)
+        assert node.worker() == worker
 
 
 def test_a_blocked_loop_is_killed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a directory that gunicorn makes its o
 GRACEFUL_SECONDS = 20
 """Compose's `stop_grace_period` must be longer."""
 BLOCKED_SECONDS = 30
+SUSPENDED_SECONDS = 3.0
+"""After so long without a look at its worker, the arbiter did not run itself: it looks once a second."""
 
 
 class ForwardingLogger(Logger):  # type: ignore[misc]
@@ -73,6 +76,24 @@ def halt_without_worker(arbiter: Any, worker: Any) -> None:
 
 class SoleWorkerArbiter(Arbiter):  # type: ignore[misc]
     """gunicorn's arbiter without the signals that would start a second worker, hence a second node."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self._looked = time.monotonic()
+        self._spared_until = self._looked
+
+    def murder_workers(self) -> None:
+        """Kill a worker that hangs; one that was suspended together with this process does not.
+
+        A frozen container or a paused machine costs the lock, and must not cost the unsealed key too.
+        """
+        now = time.monotonic()
+        if now > self._looked + SUSPENDED_SECONDS:
+            logging.getLogger("haven.server").warning("suspended for %.1f s", now - self._looked)
+            self._spared_until = now + self.timeout
+        self._looked = now
+        if now >= self._spared_until:
+            super().murder_workers()
 
     def ignore(self) -> None:
         """Do nothing."""
