@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from haven.errors import Unavailable
+from haven.storage import agent_order
 from haven.storage.consul_transport import ConsulTransport, NoAnswer, NotSent, Refused
 from support.http_stub import Got, reply, stub
 
@@ -117,6 +118,44 @@ async def test_a_silent_agent_delays_a_read_but_does_not_fail_it(transport_to):
         transport = transport_to(silent.address, server.address)
         assert await transport.read(get, 6.0) == ("7", None)
         assert [agent.address for agent in transport.agents()] == [server.address, silent.address]
+
+
+async def test_an_agent_that_was_set_back_returns_when_it_has_answered_for_a_while(
+    transport_to, monkeypatch, caplog
+):
+    monkeypatch.setattr(agent_order, "GOOD_SECONDS", 0.0)
+    monkeypatch.setattr(agent_order, "PROBE_SECONDS", 0.0)
+    well = False
+
+    async def answer(request: Got) -> bytes:
+        return await no_key(request) if well else reply(b"No cluster leader", "500 Internal Server Error")
+
+    caplog.set_level("INFO", "haven.storage")
+    async with stub(answer) as own, stub(no_key) as other:
+        transport = transport_to(own.address, other.address)
+        async with asyncio.timeout(TIMELY):
+            while len(own.got) < 4:  # failed once, and when probed
+                await transport.read(get, TIMELY)
+            assert transport.agents()[0].address == other.address
+            well = True
+            while transport.agents()[0].address != own.address:
+                await transport.read(get, TIMELY)
+    told = [record.message for record in caplog.records if record.name == "haven.storage"]
+    assert [text.split(" address")[0] for text in told] == [
+        "consul agent set back",
+        "consul agent back in its place",
+    ]
+
+
+async def test_closing_ends_a_probe_that_is_under_way(transport_to, monkeypatch):
+    monkeypatch.setattr(agent_order, "PROBE_SECONDS", 0.0)
+    async with stub(silence) as silent, stub(no_key) as other:
+        transport = transport_to(silent.address, other.address)
+        await transport.read(get, 6.0)
+        await transport.read(get, TIMELY)
+        (probe,) = transport._probes
+        await transport.close()
+        assert probe.cancelled()
 
 
 async def test_an_agent_without_a_leader_is_set_back(transport_to):

@@ -6,7 +6,8 @@ python-consul builds the requests and reads the answers; this is its HTTP client
 * Nothing is ever sent twice. aiohttp repeats a PUT when a kept connection drops; a repeated transaction would
   make a refusal (409) speak of the second sending only.
 * The token travels in a header: python-consul would put it into the URL, and so into logs.
-* Addresses are kept in an order. One that fails, or is slower than the next, goes to the back.
+* Addresses are kept in an order. One that fails, or is slower than the next, goes to the back until it
+  has proved good: now and then a read goes through it too.
 
 Not promised: an answer of an agent says nothing of the other servers, only of what it asked them.
 """
@@ -24,6 +25,7 @@ import orjson
 from yarl import URL
 
 from haven.errors import Unavailable
+from haven.storage.agent_order import AgentOrder
 
 log = logging.getLogger("haven.storage")
 T = TypeVar("T")
@@ -147,13 +149,14 @@ class ConsulTransport:
         self._token = token
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
-        self._order = [
+        self._order = AgentOrder(
             ConsulAgent(address, ConsulApi(HttpClient(address, self._open))) for address in addresses
-        ]
+        )
+        self._probes: set[asyncio.Task[None]] = set()
 
     def agents(self) -> tuple[ConsulAgent, ...]:
         """Return the agents, the best first."""
-        return tuple(self._order)
+        return self._order.best_first()
 
     async def call(
         self, agent: ConsulAgent, request: Callable[[ConsulApi], Awaitable[T]], deadline: float
@@ -184,6 +187,7 @@ class ConsulTransport:
 
         Only for what may be asked twice. Raises `Unavailable`, at the latest after `deadline` seconds.
         """
+        self._probe(request, deadline)
         agents = self.agents()
         patience = deadline / (len(agents) + 1)
         asked: dict[asyncio.Task[T], ConsulAgent] = {}
@@ -194,6 +198,7 @@ class ConsulTransport:
                 answered = await _first_success(asked, patience if number < len(agents) else None)
                 if answered is not None:
                     self._set_back_slower(asked, answered)
+                    self._answered(asked[answered])
                     return answered.result()
         finally:
             for task in asked:
@@ -204,6 +209,9 @@ class ConsulTransport:
 
     async def close(self) -> None:
         """Close the connections."""
+        for probe in self._probes:
+            probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
@@ -223,11 +231,33 @@ class ConsulTransport:
 
     def _set_back(self, agent: ConsulAgent, reason: str) -> None:
         """Prefer every other agent to this one."""
-        was_best = self._order[0] is agent
-        self._order.remove(agent)
-        self._order.append(agent)
-        if was_best and len(self._order) > 1:
+        if self._order.failed(agent, _now()) and len(self.agents()) > 1:
             log.info("consul agent set back address=%s reason=%s", agent.address, reason)
+
+    def _answered(self, agent: ConsulAgent) -> None:
+        """Count a read in favour of an agent that was set back."""
+        if self._order.answered(agent, _now()):
+            log.info("consul agent back in its place address=%s", agent.address)
+
+    def _probe(self, request: Callable[[ConsulApi], Awaitable[Any]], deadline: float) -> None:
+        """Send a read through an agent that was set back too, if one is due; nobody waits for it."""
+        agent = self._order.to_probe(_now())
+        if agent is None:
+            return
+        probe = asyncio.create_task(self._try(agent, request, deadline), name="consul-probe")
+        self._probes.add(probe)
+        probe.add_done_callback(self._probes.discard)
+
+    async def _try(
+        self, agent: ConsulAgent, request: Callable[[ConsulApi], Awaitable[Any]], deadline: float
+    ) -> None:
+        """Find out whether an agent answers a read."""
+        try:
+            await self.call(agent, request, deadline)
+        except ConsulFailure as failure:
+            self._set_back(agent, str(failure))
+        else:
+            self._answered(agent)
 
     def _set_back_slower(self, asked: dict[asyncio.Task[T], ConsulAgent], answered: asyncio.Task[T]) -> None:
         """Set back the agents that were asked before the one that answered, and have not."""
@@ -236,6 +266,10 @@ class ConsulTransport:
                 return
             if not task.done():
                 self._set_back(agent, "slow")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _first_success(
