@@ -1,7 +1,8 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
-from link_world import BRISK, Proxy, Told, echo, follower_of, get, holder_of, record, until
+from link_world import BRISK, PATIENT, Proxy, Told, echo, follower_of, get, holder_of, record, until
 
 from haven.errors import NotActive, OutcomeUnknown, RequestError
 from haven.ha.forwarding import RawRequest, RawResponse
@@ -113,6 +114,21 @@ async def test_request_in_flight_when_the_link_ends_has_an_unknown_outcome() -> 
         one.reset_links()
         with pytest.raises(OutcomeUnknown):
             await task
+
+
+async def test_request_that_a_holder_which_speaks_never_answers_does_not_wait_for_ever() -> None:
+    hasty = replace(PATIENT, answer=0.2)
+    async with holder_of("one") as one, follower_of("two", timing=hasty) as two:
+        one.answer = later
+        two.follow(record("one", one.hub.port))
+        await until(lambda: two.responsive)
+        for method in ("PUT", "GET"):  # the gate asks a read again, and tells of a write that nobody knows
+            async with asyncio.timeout(30.0):
+                with pytest.raises(OutcomeUnknown):
+                    await two.forward(get(method=method))
+        assert two.responsive
+        one.answer = echo
+        assert (await two.forward(get())).status == 200
 
 
 async def test_request_that_was_not_sent_whole_when_the_link_ends_was_surely_not_executed() -> None:

@@ -134,7 +134,7 @@ class Follower:
 
     def connected(self, pursuit: Pursuit, link: Link) -> None:
         """Introduce this node's candidate; part of `PursuitOwner`."""
-        self._open[link] = OpenRequests(link)
+        self._open[link] = OpenRequests(link, self._around.timing.answer)
         self._introduce(link)
 
     def received(self, pursuit: Pursuit, link: Link, frame: Frame) -> None:

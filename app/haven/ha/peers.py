@@ -26,6 +26,9 @@ class LinkTiming:
     """How long all followers must have been silent before an active node counts as cut off from them."""
     handshake: float = 1.0
     """How long connecting, or proving oneself, may take."""
+    answer: float = 30.0
+    """How long a forwarded request may stay unanswered by a peer that speaks: longer than a holder lets one
+    wait (5 s for the end of a doubt, 10 s for a settlement), so that only what is stuck comes to it."""
     first_retry: float = 0.02
     """Time from the first try to connect to the second."""
     urgent_retry: float = 0.004

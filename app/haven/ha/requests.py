@@ -13,8 +13,10 @@ from haven.ha.outbox import Sending
 class OpenRequests:
     """The open requests of one link: each ends in an answer, `NotActive` or `OutcomeUnknown`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, patience: float) -> None:
+        """`patience` is how long (seconds) one request may wait while the peer goes on to speak."""
         self._link = link
+        self._patience = patience
         self._numbers = itertools.count(1)
         self._assembler = Assembler()
         self._open: dict[int, tuple[Sending, asyncio.Future[RawResponse]]] = {}
@@ -37,7 +39,10 @@ class OpenRequests:
         answer: asyncio.Future[RawResponse] = asyncio.get_running_loop().create_future()
         self._open[number] = (sending, answer)
         try:
-            return await answer
+            async with asyncio.timeout(self._patience):
+                return await answer
+        except TimeoutError:
+            raise self._unanswered(sending) from None
         finally:
             self._open.pop(number, None)
             self._link.outbox.withdraw(sending)
@@ -76,7 +81,10 @@ class OpenRequests:
         sending, answer = self._open.pop(number, (None, None))
         if sending is None or answer is None or answer.done():
             return
+        answer.set_exception(self._unanswered(sending))
+
+    def _unanswered(self, sending: Sending) -> NotActive | OutcomeUnknown:
+        """Take a request back if it is not sent whole yet; tell what is known of its outcome."""
         if self._link.outbox.withdraw(sending):
-            answer.set_exception(NotActive("the request did not reach the active node"))
-        else:
-            answer.set_exception(OutcomeUnknown("the active node took the request and did not answer"))
+            return NotActive("the request did not reach the active node")
+        return OutcomeUnknown("the active node took the request and did not answer")
