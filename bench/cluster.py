@@ -97,12 +97,18 @@ class Cluster:
 
         Raises `ClusterError`.
         """
-        await until(self._is_whole, "one node is active and the others stand by")
-        await asyncio.sleep(settle)
-        active = await self.active()
-        if active is None:
-            raise ClusterError("the active node went away by itself")
-        return active
+        found: list[Node] = []
+
+        async def stays() -> bool:
+            if not await self._is_whole():
+                return False
+            await asyncio.sleep(settle)
+            active = await self.active()
+            found.extend([active] if active else [])
+            return bool(found)
+
+        await until(stays, "one node is active and the others stand by")
+        return found[0]
 
     async def _is_whole(self) -> bool:
         codes = await asyncio.gather(*(node.health() for node in self.nodes))
