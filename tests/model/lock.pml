@@ -116,6 +116,11 @@ bool ran_out_before[NODES];
 #define first (recorded == NOBODY)
 #define vacated (holder == NOBODY && (released || mine(recorded)))
 #define death_or_resign over[recorded]
+#ifdef PICK_UP_ANY_FREE_LOCK
+#define fell (holder == NOBODY && !first)
+#else
+#define fell (holder == NOBODY && !first && mine(recorded) && !released)    /* nobody has held it since (ADR 7) */
+#endif
 #define surprise (holder != NOBODY && mine(holder) && holder != spare[me])
 #ifdef TRUST_ANY_CRITICAL
 #define expiry (holder == NOBODY && session[recorded] != SOUND)
@@ -204,7 +209,11 @@ inline tidy() {
 
 /* The lock has changed: what was conditional on it as it was, free, is refused */
 inline changed() {
+#ifdef NO_CHECK_INDEX
+    skip
+#else
     if :: moving && move_old == NOBODY -> moving = false :: else fi
+#endif
 }
 
 inline lock(s, owing) {
@@ -367,12 +376,12 @@ end:
         :: holder != NOBODY && holder == spare[me] -> refenced()
         :: else ->
             if
-            :: mine(holder) -> doubt[me] = true
+            :: mine(holder) || fell -> doubt[me] = true
 #ifdef NO_CONSISTENT_READ
             :: !mine(holder) && alive(tenure[me]) -> lease[me] = (session[tenure[me]] == SOUND)
-            :: !mine(holder) && !alive(tenure[me]) -> lose()
+            :: !mine(holder) && !fell && !alive(tenure[me]) -> lose()
 #else
-            :: !mine(holder) -> lose()
+            :: !mine(holder) && !fell -> lose()
 #endif
             fi
         fi;
@@ -386,8 +395,9 @@ end:
 #endif
     :: atomic { lease[me] -> lease[me] = false; doubt[me] = true; tidy() }
 
-    /* Refence: move the lock from an own doubtful session to the spare one */
-    :: atomic { doubt[me] && spare[me] != NOBODY && mine(holder) && holder != spare[me] ->
+    /* Refence: move the lock from an own doubtful session, or pick it up where that has ended, to the
+       spare one. Another try may be on its way still: its condition cannot be met any more (ADR 8) */
+    :: atomic { doubt[me] && spare[me] != NOBODY && (mine(holder) && holder != spare[me] || fell) ->
         if
         :: lock(spare[me], waits[me]); refenced()
         :: !moving && may_fail ->
