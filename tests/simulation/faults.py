@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from haven.ha.messages import Beat, DoubtRaised, Isolated, Leave
 from haven.ha.record import LockRecord, Road
+from haven.ha.takeover import TTL_EXPIRED
 from simulation.consul import Agent
 from simulation.node import Node
 from simulation.world import World
@@ -220,6 +221,18 @@ def kill_main_agent(world: World, node: Node) -> None:
 
 def cut_off_main_agent(world: World, node: Node) -> None:
     world.consul.lose(_main_agent(world, node), 10, cut=True)
+
+
+def restart_main_agent_that_leads(world: World, node: Node) -> None:
+    """Bring it back within the election that its end causes: its checks are critical, or run out.
+
+    The lock falls when the election is hardly over, before the holder can have moved it.
+    """
+    consul = world.consul
+    agent = consul.leader = _main_agent(world, node)
+    consul.lose(agent, 0.5, cut=False)
+    output = world.random.choice(["", TTL_EXPIRED])
+    world.at(consul.leaderless_until - world.now + 0.001, lambda: consul.fail_by_hand(output))
 
 
 def kill_consul_leader(world: World, node: Node) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
-from haven.ha import protocol, sessions, takeover
+from haven.ha import moves, protocol, sessions, takeover
 from haven.ha.lease import Lease, PassChain
 from haven.ha.messages import (
     Action,
@@ -128,7 +128,13 @@ def trusting_any_critical_check(lock: SeenLock, evidence: Evidence, run: str) ->
     return _proof(lock, evidence, run)
 
 
-_proof = takeover._proof
+def taking_at_once_what_expired(
+    lock: SeenLock, road: Road, heard: bool, unread: float, timing: Timing
+) -> float:
+    return _reserved_until(lock, road, False, unread, timing)
+
+
+_proof, _reserved_until = takeover._proof, takeover.reserved_until
 
 
 # Doubt -------------------------------------------------------------------------------------------
@@ -234,6 +240,12 @@ MUTANTS = [
         Variant(rule=registering_only_in_doubt),
         {(sessions, "maintain"): without_spare},
         single=faults.elect,
+    ),
+    Mutant(
+        "leaves nothing to a holder that speaks",
+        {},
+        patches={(moves, "reserved_until"): taking_at_once_what_expired},
+        single=faults.restart_main_agent_that_leads,
     ),
     Mutant("keeps the cache over a change of term", {faults.step_down: 1}, Variant(keeps_cache=True)),
     Mutant("clock stops while suspended", {faults.pause: 1}, Variant(clock_stops=True)),

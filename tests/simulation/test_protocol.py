@@ -32,6 +32,7 @@ def test_seed_replays_exactly() -> None:
         faults.kill_main_agent,
         faults.cut_off_main_agent,
         faults.kill_consul_leader,
+        faults.restart_main_agent_that_leads,
     ],
     ids=lambda fault: fault.__name__,
 )

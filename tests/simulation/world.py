@@ -14,6 +14,7 @@ from haven.ha.messages import (
     DeathSeen,
     EndSession,
     Event,
+    LinksHeard,
     LockHint,
     LockRead,
     MakeSession,
@@ -41,7 +42,7 @@ from simulation.wire import Wire
 START = 100.0
 LINK = 0.002
 """Mean time of a message one way (seconds)."""
-QUIET = Beat | PassAnswered | LockRead | LockHint
+QUIET = Beat | PassAnswered | LockRead | LockHint | LinksHeard
 
 
 @dataclass
@@ -117,8 +118,18 @@ class World:
         if self.now < node.paused_until:
             self.at(node.paused_until - self.now + 1e-6, lambda: self.beat(node, run))
             return
+        self.feed(node, LinksHeard(self.heard(node)), run)
         self.feed(node, Beat(), run)
         self.at(self.timing.beat * self.random.uniform(0.9, 1.1), lambda: self.beat(node, run))
+
+    def heard(self, node: Node) -> frozenset[str]:
+        """Return the runs that speak over a link to this node; one that is paused counts as silent early."""
+        linked = (peer for peer in self.nodes if self.now >= max(peer.unlinked_until, node.unlinked_until))
+        return frozenset(
+            peer.state.run
+            for peer in linked
+            if peer is not node and peer.state and self.now >= peer.paused_until
+        )
 
     def feed(self, node: Node, event: Event | Carried, run: int) -> None:
         if node.state is None or node.run != run:

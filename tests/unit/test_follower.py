@@ -21,6 +21,18 @@ async def test_request_goes_to_the_holder_and_its_answer_comes_back() -> None:
         assert one.asked == [request]
 
 
+async def test_run_that_speaks_is_heard_until_its_link_ends_even_when_it_holds_no_lock() -> None:
+    async with holder_of("one") as one, follower_of("two") as two:
+        assert two.heard() == frozenset()
+        two.follow(record("one", one.hub.port))
+        await until(lambda: two.heard() == {"run-one"})
+        two.follow(None)
+        assert not two.responsive
+        assert two.heard() == {"run-one"}
+        await one.kill()
+        await until(lambda: two.heard() == frozenset())
+
+
 async def test_many_requests_are_in_flight_at_once_and_answered_in_any_order() -> None:
     async with holder_of("one") as one, follower_of("two") as two:
         waiting: dict[str, asyncio.Future[RawResponse]] = {}

@@ -10,11 +10,13 @@ from haven.ha.messages import (
     AnnounceResigned,
     Beat,
     ChecksRead,
+    DeathSeen,
     DoubtRaised,
     EndSession,
     Event,
     Isolated,
     Leave,
+    LinksHeard,
     LockHint,
     LockRead,
     MakeSession,
@@ -28,6 +30,7 @@ from haven.ha.messages import (
     ReadAhead,
     ReadChecks,
     ReadFailed,
+    ResignationSeen,
     Retire,
     SendLeave,
     SendMove,
@@ -133,6 +136,84 @@ def test_checks_read_before_the_loss_prove_nothing_yet() -> None:
     state, _ = fed(standby(), 100.0, ChecksRead(100.0, ()))
     _, actions = fed(state, 100.1, LockRead(100.1, 8, "", OTHER))
     assert only(actions, ReadChecks)
+
+
+EXPIRED = ChecksRead(100.11, ((OTHER.check_id, "TTL expired"),))
+RESTARTED = ChecksRead(100.11, ((OTHER.check_id, ""),))
+
+
+def taken_at(*events: Event, checks: ChecksRead, lock: LockRecord = OTHER) -> float:
+    """Return when a standby that learnt these things tries for a lock that fell at 100.1."""
+    state, actions = fed(standby(), 100.05, *events)
+    state, further = fed(state, 100.1, LockRead(100.1, 8, "", lock))
+    actions = [*actions, *further]
+    for now in (100.12, *(100.1 + tick / 100 for tick in range(3, 200))):
+        if only(actions, SendMove):
+            return now - 100.1
+        state, actions = fed(state, now + 1e-6, checks if now == 100.12 else Beat())
+    raise AssertionError("never tried")
+
+
+SPEAKS = LinksHeard(frozenset({OTHER.run}))
+
+
+def test_holder_that_speaks_may_take_its_lock_back_first() -> None:
+    """Its own transaction may have to run out first; one that says nothing gets a beat, as ever."""
+    moment = TIMING.beat + TIMING.call_deadline
+    assert taken_at(checks=RESTARTED) == pytest.approx(TIMING.beat, abs=0.02)
+    assert taken_at(SPEAKS, checks=RESTARTED) == pytest.approx(moment, abs=0.02)
+    assert taken_at(SPEAKS, ReadFailed(), checks=EXPIRED) == pytest.approx(moment, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        (SPEAKS,),  # it hangs, or its own way to Consul broke: Consul answers others
+        (ReadFailed(),),  # Consul had trouble, but the holder is silent too
+        (LinksHeard(frozenset({"run3"})), ReadFailed()),
+        (SPEAKS, ReadFailed(), LinksHeard(frozenset())),
+    ],
+)
+def test_expired_holder_is_replaced_at_once_unless_consul_alone_had_trouble(known: tuple[Event, ...]) -> None:
+    assert taken_at(*known, checks=EXPIRED) == pytest.approx(0.02, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("known", "lock"),
+    [
+        ((DeathSeen(OTHER.run),), OTHER),
+        ((ResignationSeen(OTHER.run, 0),), OTHER),
+        ((), replace(OTHER, released=True)),
+    ],
+)
+def test_no_moment_is_left_to_a_holder_that_is_surely_gone(
+    known: tuple[Event, ...], lock: LockRecord
+) -> None:
+    assert taken_at(SPEAKS, ReadFailed(), *known, checks=EXPIRED, lock=lock) == pytest.approx(0.0, abs=0.03)
+
+
+def test_refence_that_can_never_be_applied_is_not_waited_for() -> None:
+    """The lock fell from the session that it names: it is picked up before the deadline is over (ADR 8)."""
+    state, actions = fed(holder(), 100.1, DoubtRaised("own1"))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    record = state.lock.record if state.lock else None
+    state, actions = fed(state, 100.2, LockRead(100.19, 10, "", record))
+    (again,) = [action for action in actions if isinstance(action, SendMove)]
+    assert again.condition == TakeFree(10)
+    assert again.record.session == sent.record.session == "own2"
+    state, actions = fed(state, 100.3, MoveUnknown(sent.number), MoveRefused(sent.number, fenced=True))
+    assert actions == []
+    state, _ = fed(state, 100.35, MoveCommitted(again.number, 11))
+    assert state.tenure
+    assert (state.tenure.session, state.tenure.reign) == ("own2", 9)
+
+
+def test_refence_that_may_have_been_applied_is_waited_for() -> None:
+    """The lock fell from the session that it went to, or was not seen to fall yet."""
+    state, actions = fed(holder(), 100.1, DoubtRaised("own1"))
+    (sent,) = [action for action in actions if isinstance(action, SendMove)]
+    _, actions = fed(state, 100.2, LockRead(100.19, 11, "", sent.record))
+    assert not only(actions, SendMove)
 
 
 def test_own_fallen_lock_is_picked_up_within_the_reign() -> None:

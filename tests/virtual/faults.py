@@ -130,9 +130,6 @@ def lose_agent(world: World, host: Host) -> None:
     if member and member._state.main and world.random.random() < 0.7:
         agent = next(own for own in cluster.agents if own.name == member._state.main.check_node)
     seconds, partition = world.random.uniform(0.3, 6), world.random.random() < 0.5
-    if world.gentle and agent is cluster.leader and not partition:
-        # Back within the election that its end brings, it has only critical checks: that is a second fault.
-        seconds = max(seconds, 5.0)
     world.note("consul", "cut off" if partition else "kill", f"{agent.name} {seconds:.2f}")
     cluster.lose(agent, seconds, cut=partition)
 

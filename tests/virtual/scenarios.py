@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from chaos.linearizability import check
 from chaos.secret_model import Outcome
+from haven.ha.takeover import TTL_EXPIRED
 from virtual import faults
 from virtual.clients import READS, Record
 from virtual.host import Host
@@ -119,7 +120,7 @@ def lose_peers(world: World, host: Host) -> None:
     world.note(host.name, "unlinked", "for long")
 
 
-def lose_own_agent(world: World, host: Host, *, leads: bool = False) -> None:
+def lose_own_agent(world: World, host: Host, *, leads: bool = False, seconds: float = 60.0) -> None:
     """Kill the server that the active node's session was made through."""
     cluster, member = world.service.cluster, world.member(host)
     assert member is not None
@@ -128,11 +129,36 @@ def lose_own_agent(world: World, host: Host, *, leads: bool = False) -> None:
     agent = next(agent for agent in cluster.agents if agent.name == name)
     cluster.leader = agent if leads else next(other for other in cluster.agents if other is not agent)
     world.note("consul", "kill", f"{agent.name}, leading={leads}")
-    cluster.lose(agent, 60.0, cut=False)
+    cluster.lose(agent, seconds, cut=False)
 
 
 def lose_own_leader(world: World, host: Host) -> None:
     lose_own_agent(world, host, leads=True)
+
+
+def restart_own_leader(world: World, host: Host, output: str = "") -> None:
+    """The same, and the server is back before the others have elected: its check is critical then.
+
+    The holder has the worst of luck: each of its transactions is lost until the election is over,
+    and the lock falls before the next one, with this output of the check.
+    """
+    cluster, service = world.service.cluster, world.service
+    lose_own_agent(world, host, leads=True, seconds=0.5)
+    check = cluster.alive[cluster.entry.session]
+    service.lost_requests = 1.0
+
+    def fall() -> None:
+        service.lost_requests = 0.0
+        cluster.critical[check.id, check.agent.name] = output
+        cluster.end_session(check)
+        world.note("consul", "ended", f"{check.session} {output!r}")
+
+    world.loop.at(cluster.leaderless_until - world.loop.now + 0.001, fall)
+
+
+def restart_own_leader_which_blocks(world: World, host: Host) -> None:
+    """The same, and it answers no passes until there is a leader: the check runs out meanwhile."""
+    restart_own_leader(world, host, TTL_EXPIRED)
 
 
 def lose_agent_and_die(world: World, host: Host) -> None:

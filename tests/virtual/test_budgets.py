@@ -70,6 +70,8 @@ def test_a_failure_fails_no_read(strike: Strike, budget: float, writes: int, see
         (scenarios.lose_one_reply, 0.3),
         (scenarios.elect, ELECTION + 0.3),
         (scenarios.lose_own_leader, ELECTION + 0.3),
+        (scenarios.restart_own_leader, ELECTION + 0.6),
+        (scenarios.restart_own_leader_which_blocks, ELECTION + 0.6),
     ],
 )
 def test_what_is_none_of_its_business_changes_no_leader(strike: Strike, pause: float, seed: int) -> None:

@@ -30,7 +30,7 @@ from virtual.network import Network
 
 CALM = 1.5
 """Seconds after which a node has recovered from what strikes gently."""
-QUIET = {"Beat", "PassAnswered", "LockRead", "LockHint", "ChecksRead", "Isolated"}
+QUIET = {"Beat", "PassAnswered", "LockRead", "LockHint", "ChecksRead", "LinksHeard", "Isolated"}
 
 
 class Violation(AssertionError):

@@ -149,7 +149,8 @@ class Cluster:
         self._activation.expect(keys)
 
     def on_changed(self) -> None:
-        """Wake who waits for a holder that answers."""
+        """Tell the protocol who speaks, and wake who waits for a holder that answers."""
+        self._member.hears(self._follower.heard())
         self._bell.ring()
 
     async def _announce(self, word: str) -> None:
@@ -162,6 +163,7 @@ class Cluster:
         """Keep the links pointed at whom the protocol knows as the holder."""
         while True:
             self._follower.follow(self._member.holder(), self._member.status.term)
+            self._member.hears(self._follower.heard())
             self._follower.offer(self._member.candidate())
             self._member.isolated(self._is_isolated())
             self._bell.ring()

@@ -21,6 +21,7 @@ from haven.ha.messages import (
     Event,
     Isolated,
     Leave,
+    LinksHeard,
     LockHint,
     MoveCommitted,
     ResignationSeen,
@@ -235,6 +236,11 @@ class Member:
         run, _, generation = word.rpartition("/")
         if run and generation.isdecimal():
             self._feed(ResignationSeen(run, int(generation)))
+
+    def hears(self, runs: frozenset[str]) -> None:
+        """Take note of the runs that speak over a link, each time that may have changed."""
+        if runs != self._state.heard:
+            self._feed(LinksHeard(runs))
 
     def heard_holder(self, record: LockRecord, term: int) -> None:
         """Take a peer's word for who holds the lock: a hint for routing, never authority."""

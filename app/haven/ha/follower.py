@@ -42,7 +42,7 @@ class FollowerEvents(Protocol):
         ...
 
     def on_changed(self) -> None:
-        """Learn that `responsive` may have changed."""
+        """Learn that `responsive` and `heard` may have changed."""
         ...
 
 
@@ -76,6 +76,11 @@ class Follower:
     def responsive(self) -> bool:
         """Tell whether the holder is another node that can be expected to answer now."""
         return self._current is not None and self._current.responsive
+
+    def heard(self) -> frozenset[str]:
+        """Return the runs, of holders past and present, that can be expected to answer now."""
+        pursuits = (*self._predecessors.values(), *([self._current] if self._current else []))
+        return frozenset(pursuit.run for pursuit in pursuits if pursuit.responsive)
 
     def follow(self, record: LockRecord | None, term: int = 0) -> None:
         """Follow the run that holds the lock; None, and this node's own record, mean nobody.

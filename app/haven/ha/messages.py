@@ -113,6 +113,13 @@ class ResignationSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class LinksHeard:
+    """These runs, and no others, speak over the links by which this node follows, or followed, them."""
+
+    runs: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class DoubtRaised:
     """A write sent under this session is of unknown outcome, or was fenced."""
 
@@ -166,6 +173,7 @@ Event = (
     | MoveUnknown
     | DeathSeen
     | ResignationSeen
+    | LinksHeard
     | DoubtRaised
     | Leave
     | Prepared

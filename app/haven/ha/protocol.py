@@ -7,7 +7,7 @@ doubt the holder moves the lock to its spare session, and what was in flight is 
 
 from dataclasses import replace
 
-from haven.ha import moves, sessions
+from haven.ha import moves, outcomes, sessions
 from haven.ha.messages import (
     Action,
     Beat,
@@ -17,6 +17,7 @@ from haven.ha.messages import (
     Event,
     Isolated,
     Leave,
+    LinksHeard,
     LockHint,
     LockRead,
     MoveCommitted,
@@ -60,11 +61,11 @@ def _take_in(state: State, event: Event, now: float) -> Step:
         case LockHint():
             return _lock_hinted(state, event, now)
         case MoveCommitted(number, term):
-            return moves.committed(_heard(state), number, term, now)
+            return outcomes.committed(_heard(state), number, term, now)
         case MoveRefused(number, fenced):
-            return moves.refused(_heard(state) if fenced else state, number, fenced, now)
+            return outcomes.refused(_heard(state) if fenced else state, number, fenced, now)
         case MoveUnknown(number):
-            return moves.unknown(state, number, now)
+            return outcomes.unknown(state, number, now)
         case SessionMade(number, session):
             return sessions.maintain(sessions.made(_heard(state), number, session, now), None)
         case _:
@@ -79,7 +80,7 @@ def _take_note(state: State, event: Event, now: float) -> State:
         case PassFailed(session):
             return _unanswered(state, session, now)
         case ReadFailed():
-            return _unanswered(state, READ, now)
+            return _unanswered(replace(state, unread=now), READ, now)
         case SessionFailed(number):
             return sessions.failed(state, number)
         case ChecksRead(sent, critical):
@@ -89,6 +90,8 @@ def _take_note(state: State, event: Event, now: float) -> State:
             return replace(state, evidence=state.evidence.with_death(run))
         case ResignationSeen(run, generation):
             return replace(state, evidence=state.evidence.with_resignation(run, generation))
+        case LinksHeard(runs):
+            return replace(state, heard=runs)
         case Isolated(isolated):
             return _isolated(state, isolated)
         case _:
@@ -145,8 +148,8 @@ def _lock_read(state: State, event: LockRead, now: float) -> Step:
             state, None
         )  # sent before the lock was moved: it says nothing of what is now
     state = _see(state, event, now)
-    state, registrations = sessions.maintain(moves.without_dead_target(state, event.index), event.session)
-    state, actions = moves.compare(state, event, now)
+    state, registrations = sessions.maintain(outcomes.without_dead_target(state, event.index), event.session)
+    state, actions = outcomes.compare(state, event, now)
     return state, [*registrations, *actions]
 
 

@@ -123,9 +123,10 @@ class State:
     `run` is new for each unsealing: peers take the end of a run for the end of all its
     sessions. `generation` grows with each resignation. `seen` is when the lock was last
     learnt of; `asked` and `checked` are when the catalog's critical checks were last asked
-    for, and last asked for with an answer. `abandoned` sessions wait for a moment in which
-    Consul has a leader to be ended. No lock transaction is sent before `retry_at`, none
-    that takes the lock before `compete_at`.
+    for, and last asked for with an answer. `heard` are the runs that speak over a link to this
+    node, `unread` is when a consistent read last went unanswered. `abandoned` sessions wait
+    for a moment in which Consul has a leader to be ended. No lock transaction is sent before
+    `retry_at`, none that takes the lock before `compete_at`.
     """
 
     node: str
@@ -144,6 +145,8 @@ class State:
     evidence: Evidence = field(default_factory=Evidence)
     asked: float = -math.inf
     checked: float = -math.inf
+    heard: frozenset[str] = frozenset()
+    unread: float = -math.inf
     tenure: Tenure | None = None
     doubt: bool = False
     move: Move | None = None

@@ -4,6 +4,7 @@ One pure decision over what was seen. Only evidence that the old lease is *over*
 the successor answer at once; in every other case it waits a full check TTL.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from haven.ha.record import LockRecord, Road
@@ -123,6 +124,22 @@ def _proof(lock: SeenLock, evidence: Evidence, run: str) -> Road | None:
     if record.released or record.run == run:  # a free lock that was last this node's own: it is no holder now
         return Road.RELEASE
     return Road.EXPIRY if (record.check_id, TTL_EXPIRED) in evidence.critical_checks else None
+
+
+def reserved_until(lock: SeenLock, road: Road, heard: bool, unread: float, timing: Timing) -> float:
+    """Return until when a competitor leaves a free lock to its last holder, who need not wait to answer.
+
+    Without proof it is one beat, and a call deadline more while that holder speaks over its link
+    (`heard`): a transaction of its own may have to run out first. An expired check proves that the
+    lease is over, not that the process is gone: if the holder speaks, and Consul left a read of this
+    node unanswered (`unread`: the last time) while passes were missed, Consul had trouble (ADR 8).
+    """
+    longer = timing.beat + timing.call_deadline
+    if road is Road.OTHER:
+        return lock.first_seen + (longer if heard else timing.beat)
+    if road is Road.EXPIRY and heard and unread > lock.first_seen - timing.check_ttl:
+        return lock.first_seen + longer
+    return -math.inf
 
 
 def inherited_wait(lock: SeenLock, now: float, timing: Timing) -> float:
