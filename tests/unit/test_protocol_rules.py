@@ -30,6 +30,7 @@ from haven.ha.messages import (
     ReadAhead,
     ReadChecks,
     ReadFailed,
+    ReadLock,
     ResignationSeen,
     Retire,
     SendLeave,
@@ -394,6 +395,20 @@ def test_acquisition_of_unknown_outcome_is_refenced_by_its_own_road() -> None:
     assert only(actions, Prepare) == [Prepare(10)]
     assert state.tenure
     assert state.tenure.answers_from == 100.5
+
+
+def test_loser_of_a_race_sends_nothing_more_before_it_has_seen_the_lock_again() -> None:
+    held = replace(OTHER, session="s2")
+    state, _ = fed(standby(), 100.0, LockRead(100.0, 8, "s2", held))
+    state, actions = fed(state, 100.1, DeathSeen("run2"))
+    (sent,) = only(actions, SendMove)
+    state, actions = fed(state, 100.2, MoveRefused(sent.number, fenced=True), Beat())
+    assert only(actions, SendMove) == []
+    assert ReadLock() in actions
+    state, actions = fed(state, 100.3, LockRead(100.15, 8, "s2", held))
+    assert only(actions, SendMove) == []
+    _, actions = fed(state, 100.4, LockRead(100.3, 9, "s2", held))
+    assert len(only(actions, SendMove)) == 1
 
 
 def test_reading_ahead_begins_when_the_lock_is_seen_to_be_one_s_own_and_is_for_that_term() -> None:

@@ -139,8 +139,8 @@ def _compete(state: State, now: float) -> Step:
     take its own lock back.
     """
     main, lock = state.main, state.lock
-    if main is None or lock is None:
-        return state, []
+    if main is None or lock is None or lock.index == state.refuted:
+        return state, []  # a read that tells how it is now is on its way
     chosen = attempt(lock, state.evidence, state.run, now, state.timing)
     if chosen is None:
         return state, []

@@ -67,7 +67,7 @@ def refused(state: State, number: int, fenced: bool, now: float) -> Step:
         own = replace(state.record(state.leaving.old, move.record.road, move.record.owes_wait), released=True)
         state = replace(state, leaving=replace(state.leaving, record=own))
     if fenced:
-        return replace(state, move=None), [ReadLock()]
+        return replace(state, move=None, refuted=move.index), [ReadLock()]
     state, actions = unknown(state, number, now)
     refusal = Refusal(move.target.id, move.index) if state.failures > 2 else None
     return replace(state, refusal=refusal), actions

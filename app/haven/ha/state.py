@@ -124,9 +124,10 @@ class State:
     sessions. `generation` grows with each resignation. `seen` is when the lock was last
     learnt of; `asked` and `checked` are when the catalog's critical checks were last asked
     for, and last asked for with an answer. `heard` are the runs that speak over a link to this
-    node, `unread` is when a consistent read last went unanswered. `abandoned` sessions wait
-    for a moment in which Consul has a leader to be ended. No lock transaction is sent before
-    `retry_at`, none that takes the lock before `compete_at`.
+    node, `unread` is when a consistent read last went unanswered; since its index `refuted`, the
+    lock is known to have changed. `abandoned` sessions wait for a moment in which Consul has a
+    leader to be ended. No lock transaction is sent before `retry_at`, none that takes the lock
+    before `compete_at`.
     """
 
     node: str
@@ -154,6 +155,7 @@ class State:
     failures: int = 0
     retry_at: float = -math.inf
     refusal: Refusal | None = None
+    refuted: int = -1
     offered: tuple[str, ...] = ()
     yielding: Yielding | None = None
     leaving: Leaving | None = None
