@@ -70,8 +70,6 @@ def test_a_failure_fails_no_read(strike: Strike, budget: float, writes: int, see
         (scenarios.lose_one_reply, 0.3),
         (scenarios.elect, ELECTION + 0.3),
         (scenarios.lose_own_leader, ELECTION + 0.3),
-        (scenarios.restart_own_leader, ELECTION + 0.6),
-        (scenarios.restart_own_leader_which_blocks, ELECTION + 0.6),
     ],
 )
 def test_what_is_none_of_its_business_changes_no_leader(strike: Strike, pause: float, seed: int) -> None:
@@ -80,6 +78,17 @@ def test_what_is_none_of_its_business_changes_no_leader(strike: Strike, pause: f
     assert seen.failed_reads() == []
     assert seen.failed_writes() == []
     assert seen.pause("r") <= pause
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("strike", [scenarios.restart_own_leader, scenarios.restart_own_leader_which_blocks])
+def test_a_consul_leader_that_restarts_changes_no_leader(strike: Strike, seed: int) -> None:
+    """Who is first when the lock falls is chance: without ADR 8 a standby is, in every second seed."""
+    seen = measure(seed, strike, ELECTION + 1.0)
+    assert len(seen.world.holders) == 1
+    assert seen.failed_reads() == []
+    assert seen.failed_writes() == []
+    assert seen.pause("r") <= ELECTION + 0.6
 
 
 @pytest.mark.parametrize("seed", SEEDS)
