@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help up down clean logs status demo bench images test lint unit simulate soak model contract api stack chaos clean-venv
+.PHONY: help up reload down clean logs status demo bench images test lint unit simulate soak model contract api stack chaos clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -12,6 +12,9 @@ help: ## List the targets
 
 up: ## Build what is missing, start the stack, initialise and unseal it
 	@scripts/up
+
+reload: ## Give HAProxy its file as it is now, without losing a request
+	@scripts/reload
 
 down: ## Stop the stack; the data stays
 	@scripts/down

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from chaos.faults import HAPROXY, Fault, Promise, Scene
 from chaos.node_faults import await_return
+from stack.containers import CommandFailed
 from stack.running import CONSULS, NODES
 
 HOG = "b'.' * 2**30"
@@ -20,6 +21,15 @@ def haproxy_crash(scene: Scene) -> None:
 def haproxy_restart(scene: Scene) -> None:
     scene.mark(f"restart {scene.hit(HAPROXY)}")
     scene.stack.containers.restart(HAPROXY)
+
+
+def haproxy_reload(scene: Scene) -> None:
+    for _ in range(3):
+        scene.mark("reload haproxy")
+        reloaded = scene.stack.script("reload")
+        if reloaded.returncode:
+            raise CommandFailed(reloaded.stderr)
+        scene.hold(0.5, 2)
 
 
 def starve_active(scene: Scene) -> None:
@@ -62,6 +72,7 @@ def out_of_memory(scene: Scene) -> None:
 OTHER_FAULTS = (
     Fault("haproxy-crash", "HAProxy, the single one, dies and comes back", haproxy_crash, UNTOUCHED),
     Fault("haproxy-restart", "HAProxy stops in order and starts again", haproxy_restart, UNTOUCHED),
+    Fault("haproxy-reload", "HAProxy takes its file anew, three times", haproxy_reload, UNTOUCHED),
     Fault(
         "starve-active",
         "the active gets too little processor time",

@@ -1,11 +1,20 @@
-"""One stack for all tests of this folder: started when the first one asks for it, removed at the end."""
+"""What the tests of this folder share: HAProxy's image, and one stack, removed at the end."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from stack.checkout import has_docker
+from stack.checkout import has_docker, run
+from stack.proxied_nodes import IMAGE
 from stack.running import Stack
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Build HAProxy's image unless it is here, and return its name."""
+    built = run("scripts/images", "haproxy")
+    assert built.returncode == 0, built.stderr
+    return IMAGE
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from stack.checkout import ROOT, run
 Answer = tuple[int, dict[str, Any], http.client.HTTPMessage]
 IMAGE = "haven/haproxy:latest"
 SECONDS = 60.0
+HANGS = 0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -47,7 +48,8 @@ class QuietServer(ThreadingHTTPServer):
 class ToldNode:
     """A node: `health` is the status of its health check, `how` what it does with a request.
 
-    `how` is `answer`, `refuse` (503), `close` (without an answer) or `hang` (until the end of the test).
+    `how` is `answer`, `refuse` (503), `close` (without an answer), `hang` (until the end of the test) or
+    `late` (answers when `go_on` is set). With `health` 0 its health check hangs too.
     """
 
     def __init__(self, name: str) -> None:
@@ -55,7 +57,7 @@ class ToldNode:
         self.health = 429
         self.how = "answer"
         self.seen: list[tuple[str, str, dict[str, str]]] = []
-        self.checks = 0
+        self.go_on = threading.Event()
         self._end = threading.Event()
         self._server = QuietServer(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -74,8 +76,7 @@ class ToldNode:
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.path.startswith("/v1/sys/health"):
-                    node.checks += 1
-                    self._send(node.health, {})
+                    self._hang() if node.health == HANGS else self._send(node.health, {})
                     return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 node.seen.append((self.command, body.decode(), headers))
@@ -83,10 +84,15 @@ class ToldNode:
                     self.close_connection = True
                     return
                 if node.how == "hang":
-                    node._end.wait(SECONDS)
-                    self.close_connection = True
+                    self._hang()
                     return
+                if node.how == "late":
+                    node.go_on.wait(SECONDS)
                 self._send(503 if node.how == "refuse" else 200, {"node": node.name})
+
+            def _hang(self) -> None:
+                node._end.wait(SECONDS)
+                self.close_connection = True
 
             def _send(self, status: int, answer: dict[str, str]) -> None:
                 text = json.dumps(answer).encode()
@@ -111,18 +117,40 @@ class Proxy:
         self.port, self.statistics = free_port(), free_port()
         self._name = f"haven-test-proxy-{uuid.uuid4().hex[:8]}"
         configuration = folder / "haproxy.cfg"
-        text = self._adapted()
+        self._text = self._adapted()
         if writes_stay_down:
-            text = text.replace("inter 100ms fall 2", "inter 100ms downinter 1h fall 2")
-        configuration.write_text(text)
+            self._text = self._text.replace("inter 100ms fall 2", "inter 100ms downinter 1h fall 2")
+        configuration.write_text(self._text)
         folder.chmod(0o755)
         configuration.chmod(0o644)
-        mount = f"{configuration}:/haproxy.cfg:ro"
+        mount = f"{configuration}:/etc/haproxy/haproxy.cfg:ro"
         started = run(
-            *("docker", "run", "--detach", "--rm", "--name", self._name, "--network", "host"),
-            *("--volume", mount, IMAGE, "haproxy", "-db", "-f", "/haproxy.cfg"),
+            *("docker", "run", "--detach", "--name", self._name, "--network", "host", "--init"),
+            *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
+            *("--volume", mount, IMAGE),
         )
         assert started.returncode == 0, started.stderr
+
+    def reload(self, change: tuple[str, str] = ("", "")) -> subprocess.CompletedProcess[str]:
+        """Let a new worker take over with the configuration, in which one text may be changed for another."""
+        text = self._text.replace(*change) if change[0] else self._text
+        command = ["docker", "exec", "--interactive", self._name, "haproxy-reload"]
+        return subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+
+    def stop(self) -> subprocess.Popen[bytes]:
+        """Begin what `docker stop` does, with Compose's time for it."""
+        return subprocess.Popen(["docker", "stop", "--time", "25", self._name], stdout=subprocess.DEVNULL)
+
+    def exit_code(self) -> int:
+        """Return what HAProxy's container ended with."""
+        return int(run("docker", "inspect", "--format", "{{.State.ExitCode}}", self._name).stdout)
+
+    def log(self) -> str:
+        """Return what HAProxy wrote."""
+        shown = run("docker", "logs", self._name)
+        return shown.stdout + shown.stderr
 
     def close(self) -> None:
         """Remove the container and the nodes."""

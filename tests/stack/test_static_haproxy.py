@@ -8,18 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from stack.checkout import ROOT, has_docker, run
-from stack.proxied_nodes import IMAGE, Proxy
+from stack.proxied_nodes import Proxy
 
 needs_docker = pytest.mark.skipif(not has_docker(), reason="no Docker daemon to run HAProxy's image in")
 LIMIT = 32 * 1024 * 1024
-
-
-@pytest.fixture(scope="session")
-def image() -> str:
-    """Build HAProxy's image unless it is here."""
-    built = run("scripts/images", "haproxy")
-    assert built.returncode == 0, built.stderr
-    return IMAGE
 
 
 @pytest.fixture(scope="module")

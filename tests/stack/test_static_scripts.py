@@ -39,14 +39,14 @@ def test_a_script_is_valid_bash(script: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize("command", ["up", "down", "clean", "status", "images"])
+@pytest.mark.parametrize("command", ["up", "reload", "down", "clean", "status", "images"])
 def test_without_docker_it_says_to_install_it(command: str, tmp_path: Path) -> None:
     told = run(f"scripts/{command}", PATH=path_without(tmp_path, "docker"))
     assert told.returncode == 1
     assert "install Docker" in one_line(told.stderr)
 
 
-@pytest.mark.parametrize("command", ["up", "down", "clean", "status", "images"])
+@pytest.mark.parametrize("command", ["up", "reload", "down", "clean", "status", "images"])
 def test_without_a_daemon_it_says_to_start_it(command: str, tmp_path: Path) -> None:
     refused = tmp_path / "bin"
     refused.mkdir()
