@@ -59,8 +59,8 @@ class Stream:
 STREAMS = (
     Stream(Kind.READ, True, 0.005),
     Stream(Kind.READ, False, 0.020),
-    Stream(Kind.WRITE, True, 0.010),
-    Stream(Kind.WRITE, False, 0.040),
+    Stream(Kind.WRITE, True, 0.020),
+    Stream(Kind.WRITE, False, 0.080),
 )
 
 

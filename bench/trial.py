@@ -10,6 +10,7 @@ from bench.docker import events, logs
 from bench.faults import Fault, Victim
 from bench.http import ask
 from bench.load import Load
+from bench.machine import Processor
 from bench.pauses import Summary, lateness, summarise
 from bench.probes import MARK, READ_PATH, STREAMS, Clock, Kind, Outcome, Prober, Record, Stream
 from bench.timeline import STEPS, Line, Timeline, read_line, trace
@@ -33,7 +34,7 @@ class Trial:
     leader_before: str
     leader_after: str
     whole_after: float  # seconds from the fault to a whole cluster again
-    late: dict[str, float]  # of the probes, and the share of a core that they took
+    late: dict[str, float]  # of the probes; the share of a core that they took, and of all that was stolen
     verdict: Verdict
     load: dict[str, int]  # what became of the requests of the load beside the probes
 
@@ -46,6 +47,7 @@ async def run(cluster: Cluster, fault: Fault, streams: Sequence[Stream] = STREAM
     prober = Prober(cluster.target, clock, streams)
     beside = Load(cluster.target, load)
     await beside.start()
+    processor = Processor.now()
     await prober.start()
     try:
         await asyncio.sleep(WARM_SECONDS)
@@ -60,6 +62,7 @@ async def run(cluster: Cluster, fault: Fault, streams: Sequence[Stream] = STREAM
         await asyncio.sleep(AFTER_SECONDS)
     finally:
         records, counts = await prober.stop(), await beside.stop()
+        stolen = Processor.now().stolen_since(processor)
     done = await _carried_out(fault, victim, asked, whole)
     lines = await _lines(cluster, asked)
     reads = [record for record in records if record.kind is Kind.READ]
@@ -74,7 +77,7 @@ async def run(cluster: Cluster, fault: Fault, streams: Sequence[Stream] = STREAM
         victim.active.name,
         after.name,
         whole - asked,
-        {**lateness(records), "cpu": prober.cpu},
+        {**lateness(records), "cpu": prober.cpu, "stolen": stolen},
         await check(cluster, records, prober.run),
         counts,
     )

@@ -165,12 +165,14 @@ def _steps(found: Sequence[Group]) -> str:
 def _lateness(found: Sequence[Group]) -> str:
     late = [one.late for group in found for one in group.results]
     usual = [one.reads["usual"] for group in found for one in group.results]
+    p50, p99, most, cpu, stolen = (
+        [one[name] for one in late] or [0.0] for name in ("p50", "p99", "max", "cpu", "stolen")
+    )
     return (
-        "Requests were sent late by"
-        f" {milliseconds(median([one['p50'] for one in late] or [0.0]))} ms (median),"
-        f" {milliseconds(max([one['p99'] for one in late] or [0.0]))} ms (p99 of the worst run),"
-        f" {milliseconds(max([one['max'] for one in late] or [0.0]))} ms (worst request). Without a fault the"
-        f" longest pause of reads in a second was {milliseconds(median(usual or [0.0]))} ms (median) and"
+        f"Requests were sent late by {milliseconds(median(p50))} ms (median), {milliseconds(max(p99))} ms (p99 of"
+        f" the worst run), {milliseconds(max(most))} ms (worst request). Without a fault the longest pause of reads"
+        f" in a second was {milliseconds(median(usual or [0.0]))} ms (median) and"
         f" {milliseconds(max(usual, default=0.0))} ms (worst run): pauses of that size are the machine's. The"
-        f" probes took {100 * max([one['cpu'] for one in late] or [0.0]):.0f} % of one core at most."
+        f" probes took {100 * max(cpu):.0f} % of one core at most. The host gave {100 * median(stolen):.0f} %"
+        f" (median) and {100 * max(stolen):.0f} % (worst run) of this machine's time to other guests."
     )

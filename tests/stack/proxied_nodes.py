@@ -119,7 +119,7 @@ class Proxy:
         configuration = folder / "haproxy.cfg"
         self._text = self._adapted()
         if writes_stay_down:
-            self._text = self._text.replace("inter 100ms fall 2", "inter 100ms downinter 1h fall 2")
+            self._text = self._text.replace("inter 200ms fall 2", "inter 200ms downinter 1h fall 2")
         configuration.write_text(self._text)
         folder.chmod(0o755)
         configuration.chmod(0o644)

@@ -25,7 +25,7 @@ SEEN = {"requests": 9, "pause": 0.1, "wait": 0.1, "usual": 0.01, "refused": 0, "
 
 
 def result(kind: str, fault: str, *, took: float = 0.0, error: str = "") -> Result:
-    late = {"p50": 0.0, "p99": 0.001, "max": 0.002, "cpu": 0.1}
+    late = {"p50": 0.0, "p99": 0.001, "max": 0.002, "cpu": 0.1, "stolen": 0.02}
     return Result(
         kind, fault, "", 0, dict(SEEN), dict(SEEN), {}, {}, late, 0, 0, False, {}, error=error, took=took
     )

@@ -13,6 +13,7 @@ from bench.faults import FAULTS
 from bench.http import Answer, Failure, Target, ask, parse
 from bench.lanes import strip
 from bench.load import Load
+from bench.machine import Processor
 from bench.pauses import percentile, summarise, worst_gap
 from bench.probes import MARK, Clock, Kind, Outcome, Prober, Record, Stream
 from bench.probes import judge as judge_answer
@@ -222,7 +223,7 @@ def result(
 ) -> Result:
     seen = {"requests": 9, "pause": pause, "wait": pause, "usual": 0.01, "refused": refused, "unknown": 0}
     steps: dict[str, float | None] = dict(zip(STEPS, (0.01, 0.02, 0.03, 0.04, 0.05, 0.06), strict=True))
-    late = {"p50": 0.0, "p99": 0.001, "max": 0.002, "cpu": 0.1}
+    late = {"p50": 0.0, "p99": 0.001, "max": 0.002, "cpu": 0.1, "stolen": 0.02}
     return Result(kind, fault, "", 0, dict(seen), dict(seen), steps, {}, late, 0, 0, moved, {}, error)
 
 
@@ -260,3 +261,10 @@ def test_a_run_is_taken_up_again_after_a_line_was_cut(tmp_path: object) -> None:
     with (folder / "trials.jsonl").open("a") as file:
         file.write('{"kind": "hav')
     assert store.all() == [one]
+
+
+def test_stolen_time_is_a_share_of_all_time() -> None:
+    before = Processor.read("cpu  100 0 50 800 0 0 0 50 9 9\ncpu0 1 2\n")
+    after = Processor.read("cpu  140 0 60 830 0 0 0 70 9 9\n")
+    assert after.stolen_since(before) == 0.2
+    assert before.stolen_since(before) == 0.0

@@ -1,5 +1,6 @@
 """What a scrape shows."""
 
+import asyncio
 import logging
 
 import pytest
@@ -63,7 +64,7 @@ def test_the_node_is_asked_at_each_scrape() -> None:
     assert value(telemetry, "haven_lease_remaining_seconds") == 1.25
 
 
-def test_a_node_that_cannot_tell_does_not_fail_the_scrape(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_node_that_cannot_tell_does_not_fail_the_scrape(caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
 
     def broken() -> NodeSample:
@@ -71,7 +72,7 @@ def test_a_node_that_cannot_tell_does_not_fail_the_scrape(caplog: pytest.LogCapt
 
     telemetry.observe_node(broken)
     with caplog.at_level(logging.ERROR):
-        _, body = expose(telemetry.registry)
+        _, body = await expose(telemetry.registry)
     assert b"haven_build_info" in body
     assert b"haven_role" not in body
     assert "node cannot be sampled" in caplog.text
@@ -124,11 +125,27 @@ def test_two_nodes_in_one_process_do_not_share_series() -> None:
     assert value(other, "haven_fenced_total") == 0
 
 
-def test_the_exposition_follows_the_accept_header() -> None:
+async def test_the_exposition_lets_others_run_between_families() -> None:
+    telemetry, turns = Telemetry(), 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    await expose(telemetry.registry)
+    other.cancel()
+    assert turns >= len(list(telemetry.registry.collect()))
+
+
+async def test_the_exposition_follows_the_accept_header() -> None:
     telemetry = Telemetry()
-    plain, body = expose(telemetry.registry)
+    plain, body = await expose(telemetry.registry)
     assert plain.startswith("text/plain; version=0.0.4")
     assert {family.name for family in text_string_to_metric_families(body.decode())} >= {"haven_fenced"}
-    content_type, body = expose(telemetry.registry, "application/openmetrics-text; version=1.0.0")
+    content_type, body = await expose(telemetry.registry, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+    assert body.count(b"# EOF") == 1

@@ -170,7 +170,7 @@ class Metrics:
         if refusal is not None:
             write(resp, refusal)
             return
-        content_type, body = expose(self._telemetry.registry, accept)
+        content_type, body = await expose(self._telemetry.registry, accept)
         write(resp, RawResponse(200, {"Cache-Control": "no-store", "Content-Type": content_type}, body))
 
     async def _refusal(self, raw: RawRequest) -> RawResponse | None:

@@ -1,6 +1,5 @@
 """A token as it is stored: found by a keyed hash, its own text never kept. Pure."""
 
-import hashlib
 import hmac
 import secrets
 import string
@@ -107,7 +106,7 @@ def root_token(salt: bytes, now: float) -> tuple[str, TokenEntry]:
 
 def salted(salt: bytes, text: str) -> str:
     """Return the keyed hash under which a token or an accessor is found."""
-    return hmac.new(salt, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(salt, text.encode(), "sha256").hex()
 
 
 def token_key(identifier: str) -> str:

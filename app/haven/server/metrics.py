@@ -32,5 +32,5 @@ class MetricsServer:
             self._runner = None
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        content_type, body = expose(self._registry, request.headers.get("Accept", ""))
+        content_type, body = await expose(self._registry, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
