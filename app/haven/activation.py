@@ -19,8 +19,10 @@ from haven.storage.active import ActiveStore, count_commits
 class Duty:
     """The core of one activation; made anew each time, so that nothing outlives the authority it came by."""
 
-    FIRST_KEYS = (layout.KEYRING, layout.SEAL_CONFIG, layout.RECOVERY_CONFIG, mount_store.KEY, SALT_KEY)
+    FIRST_KEYS = (layout.KEYRING, layout.SEAL_CONFIG, mount_store.KEY, SALT_KEY)
     """What activating reads, which may be read all at once."""
+    FIRST_IF_THERE = (layout.RECOVERY_CONFIG,)
+    """What it reads too, and what only exists with the static seal."""
 
     def __init__(self, store: ActiveStore, running: Running, shares: ShareDuties, rotation: Rotation) -> None:
         self._store = store
@@ -55,8 +57,8 @@ class Duty:
         """Begin to serve."""
         self._store.serve()
 
-    def in_use(self) -> list[str]:
-        """Return the keys in storage that were used last."""
+    def in_use(self) -> tuple[list[str], list[str]]:
+        """Return the keys in storage that were used last: existing and absent ones."""
         return self._store.in_use()
 
     def end(self) -> None:

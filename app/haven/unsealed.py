@@ -14,7 +14,7 @@ from haven.errors import DecryptionFailed, NotActive, NotApplied, OutcomeUnknown
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.hub import RequestHandler
 from haven.ha.leadership import Leadership, Peer
-from haven.ha.membership import Activation, Membership
+from haven.ha.membership import Activation, InUse, Membership
 from haven.storage.active import ActiveStore
 from haven.storage.base import Storage
 from haven.tasks import TaskSet
@@ -66,7 +66,7 @@ class Unsealed:
         self._parts = parts
         self._keys_lost = keys_lost
         self._duty: Duty | None = None
-        self._in_use: list[str] = []
+        self._in_use: InUse = ([], [])
         self._ahead: tuple[int, ActiveStore] | None = None
         self._forwarding = 0
         self._ending = False
@@ -121,7 +121,8 @@ class Unsealed:
         """Make the store of one activation, which begins to read; only after the lock was this node's."""
         parts = self._parts
         store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
-        store.expect((*Duty.FIRST_KEYS, *self._in_use))
+        existing, absent = self._in_use
+        store.expect(((*Duty.FIRST_KEYS, *existing), Duty.FIRST_IF_THERE, absent))
         return store
 
     def retire(self) -> None:
@@ -133,11 +134,11 @@ class Unsealed:
     def settle(self) -> None:
         """Do nothing: whoever waits for a settlement asks the authority."""
 
-    def in_use(self) -> list[str]:
+    def in_use(self) -> InUse:
         """Return the keys in storage from which this node answers, while it does."""
-        return self._duty.in_use() if self._duty else []
+        return self._duty.in_use() if self._duty else ([], [])
 
-    def expect(self, keys: list[str]) -> None:
+    def expect(self, keys: InUse) -> None:
         """Note what the holder answers from: if this node succeeds it, that is asked for first."""
         self._in_use = keys
 

@@ -169,10 +169,11 @@ def _lateness(found: Sequence[Group]) -> str:
         [one[name] for one in late] or [0.0] for name in ("p50", "p99", "max", "cpu", "stolen")
     )
     return (
-        f"Requests were sent late by {milliseconds(median(p50))} ms (median), {milliseconds(max(p99))} ms (p99 of"
-        f" the worst run), {milliseconds(max(most))} ms (worst request). Without a fault the longest pause of reads"
-        f" in a second was {milliseconds(median(usual or [0.0]))} ms (median) and"
-        f" {milliseconds(max(usual, default=0.0))} ms (worst run): pauses of that size are the machine's. The"
-        f" probes took {100 * max(cpu):.0f} % of one core at most. The host gave {100 * median(stolen):.0f} %"
-        f" (median) and {100 * max(stolen):.0f} % (worst run) of this machine's time to other guests."
+        f"Requests were sent late by {milliseconds(median(p50))} ms (median), {milliseconds(max(p99))} ms"
+        f" (p99 of the worst run), {milliseconds(max(most))} ms (worst request). Without a fault the longest"
+        f" pause of reads in a second was {milliseconds(median(usual or [0.0]))} ms (median) and"
+        f" {milliseconds(max(usual, default=0.0))} ms (worst run): pauses of that size are the machine's."
+        f" The probes took {100 * max(cpu):.0f} % of one core at most. The host gave"
+        f" {100 * median(stolen):.0f} % (median) and {100 * max(stolen):.0f} % (worst run) of this machine's"
+        " time to other guests."
     )

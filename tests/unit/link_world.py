@@ -10,6 +10,7 @@ from haven.ha.follower import Follower
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.handshake import Identity
 from haven.ha.hub import Hub
+from haven.ha.membership import InUse
 from haven.ha.peers import LinkTiming
 from haven.ha.record import LockRecord, Road
 
@@ -58,13 +59,13 @@ class Told:
 
     deaths: list[str] = field(default_factory=list)
     resigned: list[str] = field(default_factory=list)
-    in_use: list[list[str]] = field(default_factory=list)
+    in_use: list[InUse] = field(default_factory=list)
     changes: int = 0
 
     def on_death(self, run: str) -> None:
         self.deaths.append(run)
 
-    def on_in_use(self, keys: list[str]) -> None:
+    def on_in_use(self, keys: InUse) -> None:
         self.in_use.append(keys)
 
     def on_resigned(self, word: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from haven.errors import NotActive, OutcomeUnknown, Unavailable
 from haven.ha.coordinator import Condition, LockReading, MadeSession
 from haven.ha.driver import Member, Membership
+from haven.ha.membership import InUse
 from haven.ha.memory import MemoryCoordinator, MemoryService
 from haven.ha.record import LockRecord
 from haven.ha.timing import Timing
@@ -96,10 +97,10 @@ class Duties:
     def settle(self) -> None:
         self.settled += 1
 
-    def in_use(self) -> list[str]:
-        return []
+    def in_use(self) -> InUse:
+        return [], []
 
-    def expect(self, keys: list[str]) -> None:
+    def expect(self, keys: InUse) -> None:
         return None
 
 

@@ -59,15 +59,15 @@ async def test_closing_answers_what_is_in_flight_and_begins_nothing_more() -> No
 async def test_followers_learn_which_keys_are_in_use() -> None:
     told = Told()
     async with holder_of("one") as one, follower_of("two", told) as two:
-        one.hub.tell_in_use(["before anybody came"])
+        one.hub.tell_in_use((["before anybody came"], []))
         two.follow(record("one", one.hub.port))
         await until(lambda: two.responsive)
-        one.hub.tell_in_use(["core/mounts", "logical/é"])
+        one.hub.tell_in_use((["core/mounts", "logical/é"], ["absent"]))
         await until(lambda: bool(told.in_use))
-        assert told.in_use == [["core/mounts", "logical/é"]]
+        assert told.in_use == [(["core/mounts", "logical/é"], ["absent"])]
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b"[1]", b'["a"'])
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[[]]", b"[[],[1]]", b"[1,2]", b'[["a"],[]'])
 def test_keys_that_cannot_be_read_break_the_link(payload: bytes) -> None:
     with pytest.raises(FrameError):
         read_keys(payload)

@@ -15,7 +15,7 @@ from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.handshake import Identity
 from haven.ha.hub import Hub, RequestHandler
 from haven.ha.leadership import Peer
-from haven.ha.membership import Activation, Membership, Standing
+from haven.ha.membership import Activation, InUse, Membership, Standing
 from haven.ha.peers import LinkTiming
 from haven.ha.record import LockRecord
 from haven.ha.timing import Timing
@@ -144,7 +144,7 @@ class Cluster:
         """Pass a resignation on."""
         self._member.saw_resigned(run)
 
-    def on_in_use(self, keys: list[str]) -> None:
+    def on_in_use(self, keys: InUse) -> None:
         """Pass on what is in use."""
         self._activation.expect(keys)
 
@@ -174,7 +174,8 @@ class Cluster:
         """Tell the followers what is in use, while there is something."""
         while True:
             await asyncio.sleep(SHARE_SECONDS)
-            if keys := self._activation.in_use():
+            keys = self._activation.in_use()
+            if any(keys):
                 self._hub.tell_in_use(keys)
 
     def _is_isolated(self) -> bool:

@@ -12,6 +12,7 @@ from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.frames import Frame, FrameError, Kind, MessageTooLarge
 from haven.ha.handshake import Identity
 from haven.ha.link import Link
+from haven.ha.membership import InUse
 from haven.ha.notes import HolderNote, read_keys, speaks_for
 from haven.ha.peers import LinkTiming
 from haven.ha.pursuit import Pursuit, Surroundings
@@ -37,7 +38,7 @@ class FollowerEvents(Protocol):
         """Learn a run's word, as given to `Hub.announce_resigned`, that it answers no more."""
         ...
 
-    def on_in_use(self, keys: list[str]) -> None:
+    def on_in_use(self, keys: InUse) -> None:
         """Learn from which keys the holder answers."""
         ...
 

@@ -26,6 +26,7 @@ from haven.ha.frames import (
 )
 from haven.ha.handshake import HandshakeFailed, Identity, Listener
 from haven.ha.link import Link, where
+from haven.ha.membership import InUse
 from haven.ha.notes import HolderNote, pack_keys
 from haven.ha.peers import LinkEnd, LinkTiming
 from haven.ha.record import LockRecord
@@ -115,7 +116,7 @@ class Hub:
         heard += [now - since for since in self._lost.values()]
         return bool(heard) and min(heard) >= self._timing.isolated
 
-    def tell_in_use(self, keys: list[str]) -> None:
+    def tell_in_use(self, keys: InUse) -> None:
         """Tell the followers from which keys this holder answers."""
         for link in self._links:
             if link.responsive:

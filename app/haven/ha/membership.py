@@ -6,6 +6,9 @@ from typing import Protocol
 from haven.ha.observer import Role
 from haven.ha.record import LockRecord, Road
 
+InUse = tuple[list[str], list[str]]
+"""Keys in storage that exist, and such that are asked for and do not exist."""
+
 
 class Activation(Protocol):
     """What the node does when its authority changes. None of it may touch the protocol."""
@@ -26,11 +29,11 @@ class Activation(Protocol):
         """Take note that nothing sent under an older session can be applied any more."""
         ...
 
-    def in_use(self) -> list[str]:
+    def in_use(self) -> InUse:
         """Return the keys in storage from which this holder answers, the latest used first."""
         ...
 
-    def expect(self, keys: list[str]) -> None:
+    def expect(self, keys: InUse) -> None:
         """Take a holder's word for which keys are in use: a hint, for the case that this node succeeds it."""
         ...
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from haven.ha.frames import FrameError
+from haven.ha.membership import InUse
 from haven.ha.record import LockRecord
 
 _TERM = struct.Struct(">Q")
@@ -31,20 +32,20 @@ class HolderNote:
         return cls(record, _TERM.unpack_from(raw)[0])
 
 
-def pack_keys(keys: list[str]) -> bytes:
+def pack_keys(keys: InUse) -> bytes:
     """Return the payload of an `IN_USE` frame."""
     return orjson.dumps(keys)
 
 
-def read_keys(raw: bytes) -> list[str]:
+def read_keys(raw: bytes) -> InUse:
     """Return the keys of an `IN_USE` frame; raises `FrameError`."""
     try:
-        keys = orjson.loads(raw)
-    except ValueError as error:
+        existing, absent = orjson.loads(raw)
+        if not all(isinstance(key, str) for key in existing + absent):
+            raise TypeError("a key is no text")
+    except (ValueError, TypeError) as error:
         raise FrameError("keys cannot be read") from error
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise FrameError("keys cannot be read")
-    return keys
+    return existing, absent
 
 
 def speaks_for(word: str, run: str) -> bool:

@@ -13,7 +13,7 @@ unknown (DESIGN.md 3.3 and 3.5).
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -74,7 +74,7 @@ class ActiveStore:
         self._unsettled: Counter[str] = Counter()
         self._settlement = asyncio.Condition()
         self._expected_keys: frozenset[str] = frozenset()
-        self._expected: asyncio.Future[Mapping[str, bytes | None]] | None = None
+        self._expected: asyncio.Future[dict[str, bytes | None]] | None = None
         self._phase = Phase.PREPARING
 
     @property
@@ -82,17 +82,25 @@ class ActiveStore:
         """Tell what one commit may hold."""
         return self._storage.limits
 
-    def expect(self, keys: Iterable[str]) -> None:
-        """Read in one call what preparing, and those who wait for it to end, are going to ask for.
+    def expect(self, groups: Iterable[Sequence[str]]) -> None:
+        """Read at once what preparing, and those who wait for it to end, are going to ask for.
 
-        Call it once, after the lock was taken: from then on until it serves, nobody changes these keys.
+        Each group in a call of its own, because one of existing keys only takes one round trip. Call it once,
+        after the lock was taken: from then on until it serves, nobody changes these keys.
         """
-        self._expected_keys = frozenset(keys)
-        self._expected = asyncio.ensure_future(self._storage.get_many(tuple(self._expected_keys)))
+        wanted = [tuple(group) for group in groups if group]
+        self._expected_keys = frozenset().union(*wanted)
+        self._expected = asyncio.ensure_future(self._read_all(wanted))
         self._expected.add_done_callback(_take_note)
 
-    def in_use(self) -> list[str]:
-        """Return the keys that were used last, the latest first: what a successor will be asked for."""
+    async def _read_all(self, groups: Iterable[Sequence[str]]) -> dict[str, bytes | None]:
+        found: dict[str, bytes | None] = {}
+        for values in await asyncio.gather(*map(self._storage.get_many, groups)):
+            found.update(values)
+        return found
+
+    def in_use(self) -> tuple[list[str], list[str]]:
+        """Return the keys that were used last, and so will be asked for next: existing and absent ones."""
         return self._cache.in_use(MOST_IN_USE, MOST_BYTES_IN_USE)
 
     def serve(self) -> None:

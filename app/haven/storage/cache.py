@@ -49,15 +49,20 @@ class Cache:
             self._entries.move_to_end(key)
         return entry
 
-    def in_use(self, most: int, most_bytes: int) -> list[str]:
-        """Return the keys used last, the latest first: at most so many, with values of so many bytes."""
-        keys: list[str] = []
+    def in_use(self, most: int, most_bytes: int) -> tuple[list[str], list[str]]:
+        """Return the keys used last, the latest first: those that exist, and those that do not.
+
+        At most so many together, with values of so many bytes.
+        """
+        existing: list[str] = []
+        absent: list[str] = []
         for key in islice(reversed(self._entries), most):
-            most_bytes -= len(self._entries[key].value or b"")
+            value = self._entries[key].value
+            most_bytes -= len(value or b"")
             if most_bytes < 0:
                 break
-            keys.append(key)
-        return keys
+            (absent if value is None else existing).append(key)
+        return existing, absent
 
     def under_way(self, key: str) -> Fill | None:
         """Return the read of the key that is under way, if the key has not changed since it began."""
