@@ -26,6 +26,8 @@ DRAIN_SECONDS = 2.0
 """How long a hand-over waits for the writes that were let in (DESIGN.md 3.4)."""
 FOLLOW_SECONDS = 5.0
 """How often a standby looks for rotated keys."""
+UPKEEP_FIRST_SECONDS = 1.0
+"""How long upkeep leaves the first moments of an activation to those who waited for it."""
 UPKEEP_SECONDS = 300.0
 UPKEEP_RETRY_SECONDS = 5.0
 LOOK_SECONDS = 0.02
@@ -201,7 +203,7 @@ class Unsealed:
 
     async def _keep_up(self, duty: Duty) -> None:
         """Finish what an earlier activation left undone, then care for the keys, while this one lasts."""
-        pause = 0.0
+        pause = UPKEEP_FIRST_SECONDS
         while self._duty is duty:
             await asyncio.sleep(pause)
             try:

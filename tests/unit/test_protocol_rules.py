@@ -411,6 +411,17 @@ def test_loser_of_a_race_sends_nothing_more_before_it_has_seen_the_lock_again() 
     assert len(only(actions, SendMove)) == 1
 
 
+def test_standby_keeps_from_sessions_for_a_moment_after_a_change_of_the_lock() -> None:
+    state, actions = fed(replace(standby(), spare=None), 100.0, LockRead(100.0, 8, "s2", OTHER))
+    assert only(actions, MakeSession) == []
+    state, actions = fed(state, 100.4, LockRead(100.4, 8, "s2", OTHER))
+    assert only(actions, MakeSession) == []
+    _, actions = fed(state, 100.6, LockRead(100.6, 8, "s2", OTHER))
+    assert len(only(actions, MakeSession)) == 1
+    _, actions = fed(replace(standby(), main=None, spare=None), 100.0, LockRead(100.0, 8, "s2", OTHER))
+    assert len(only(actions, MakeSession)) == 1, "without any session it waits for nothing"
+
+
 def test_reading_ahead_begins_when_the_lock_is_seen_to_be_one_s_own_and_is_for_that_term() -> None:
     given = standby().record(standby().sessions()[0], Road.HAND_OVER, False)
     state, actions = fed(standby(), 100.0, LockHint(12, "own1", given))

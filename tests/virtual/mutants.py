@@ -62,7 +62,7 @@ def while_it_has_a_duty(self: Unsealed) -> bool:
 
 def filled_in_any_case(self: Cache, fill: Fill, value: bytes | None) -> None:
     """Keeps what a read brought although the key was written meanwhile."""
-    self._put(fill.key, value)
+    self._put(fill.key, value, asked=True)
 
 
 def of_few_entries(self: Cache) -> None:

@@ -38,6 +38,8 @@ from haven.ha.messages import (
 from haven.ha.state import ISOLATED, UNPREPARED, Silence, State, Yielding
 from haven.ha.takeover import SeenLock
 
+LULL = 0.5
+"""How long (seconds) after a change of the lock a standby keeps from ending and making sessions."""
 READ = "read"
 """The channel of consistent reads, beside one for each session's passes."""
 
@@ -148,9 +150,20 @@ def _lock_read(state: State, event: LockRead, now: float) -> Step:
             state, None
         )  # sent before the lock was moved: it says nothing of what is now
     state = _see(state, event, now)
-    state, registrations = sessions.maintain(outcomes.without_dead_target(state, event.index), event.session)
+    state = outcomes.without_dead_target(state, event.index)
+    state, registrations = (state, []) if _lull(state, now) else sessions.maintain(state, event.session)
     state, actions = outcomes.compare(state, event, now)
     return state, [*registrations, *actions]
+
+
+def _lull(state: State, now: float) -> bool:
+    """Tell whether this standby leaves Consul to a new holder: with one session left, the rest can wait.
+
+    To end a session and to make one are five commits of Consul, just when everybody waits for its next.
+    """
+    if state.tenure or state.main is None or state.lock is None:
+        return False
+    return now < state.lock.first_seen + LULL
 
 
 def _lock_hinted(state: State, event: LockHint, now: float) -> Step:

@@ -7,15 +7,17 @@ of the term between voids it.
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cached:
     """What the storage holds at a key; None is a key that does not exist."""
 
     value: bytes | None
+    asked: bool = field(default=False, compare=False)
+    """Whether anybody has asked for it since it came here."""
 
 
 class Fill:
@@ -29,6 +31,8 @@ class Fill:
         """What others who want the same key may wait for."""
 
 
+LOOKED_AT = 8
+"""How many entries are looked at for each key in use that is wanted."""
 ENTRY_OVERHEAD = 200
 """Bytes that an entry costs beside its key and value, about."""
 
@@ -46,22 +50,25 @@ class Cache:
         """Return what is known of the key, or None where that is nothing."""
         entry = self._entries.get(key)
         if entry is not None:
+            entry.asked = True
             self._entries.move_to_end(key)
         return entry
 
     def in_use(self, most: int, most_bytes: int) -> tuple[list[str], list[str]]:
-        """Return the keys used last, the latest first: those that exist, and those that do not.
+        """Return the keys asked for last, the latest first: those that exist, and those that do not.
 
-        At most so many together, with values of so many bytes.
+        At most so many together, with values of so many bytes. What was only written does not count.
         """
         existing: list[str] = []
         absent: list[str] = []
-        for key in islice(reversed(self._entries), most):
-            value = self._entries[key].value
-            most_bytes -= len(value or b"")
-            if most_bytes < 0:
+        for key in islice(reversed(self._entries), LOOKED_AT * most):
+            entry = self._entries[key]
+            if not entry.asked:
+                continue
+            most_bytes -= len(entry.value or b"")
+            if most_bytes < 0 or len(existing) + len(absent) == most:
                 break
-            (absent if value is None else existing).append(key)
+            (absent if entry.value is None else existing).append(key)
         return existing, absent
 
     def under_way(self, key: str) -> Fill | None:
@@ -77,7 +84,7 @@ class Cache:
         """Keep what the announced read brought, unless the key has changed since."""
         if self._fills.get(fill.key) is fill:
             del self._fills[fill.key]
-            self._put(fill.key, value)
+            self._put(fill.key, value, asked=True)
 
     def abandon(self, fill: Fill) -> None:
         """Take back an announced read that failed."""
@@ -87,7 +94,7 @@ class Cache:
     def written(self, key: str, value: bytes | None) -> None:
         """Keep what a committed write left; None where it deleted the key."""
         self._fills.pop(key, None)
-        self._put(key, value)
+        self._put(key, value, asked=False)
 
     def drop(self, key: str) -> None:
         """Forget the key, and void the reads of it that are on their way."""
@@ -100,9 +107,9 @@ class Cache:
         self._fills.clear()
         self._size = 0
 
-    def _put(self, key: str, value: bytes | None) -> None:
+    def _put(self, key: str, value: bytes | None, *, asked: bool) -> None:
         self._remove(key)
-        self._entries[key] = Cached(value)
+        self._entries[key] = Cached(value, asked)
         self._size += _cost(key, value)
         while self._size > self._limit:
             oldest, entry = self._entries.popitem(last=False)
