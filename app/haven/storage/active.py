@@ -24,6 +24,7 @@ from haven.storage.authority import Authority, Warrant
 from haven.storage.base import Delete, Limits, Operation, Storage
 from haven.storage.cache import Cache, Fill
 from haven.storage.group_commit import GroupCommit
+from haven.storage.group_read import GroupRead
 from haven.telemetry import Telemetry
 
 log = logging.getLogger("haven.storage")
@@ -70,6 +71,7 @@ class ActiveStore:
         self._telemetry = telemetry
         self._cache = Cache()
         self._group = GroupCommit(storage, telemetry)
+        self._reads = GroupRead(storage)
         self._sending: Counter[str] = Counter()
         """The keys of writes on their way: nobody knows yet what the storage holds there."""
         self._unsettled: Counter[str] = Counter()
@@ -174,7 +176,7 @@ class ActiveStore:
 
     async def _fetch(self, key: str) -> bytes | None:
         if key in self._sending or key in self._unsettled:  # a write may still change it: keep nothing
-            return await self._storage.get(key)
+            return await self._reads.get(key)
         fill = self._cache.under_way(key) or self._begin(key)
         assert fill.read is not None
         return await asyncio.shield(fill.read)
@@ -188,7 +190,7 @@ class ActiveStore:
 
     async def _read(self, fill: Fill) -> bytes | None:
         try:
-            value = await self._storage.get(fill.key)
+            value = await self._reads.get(fill.key)
         except BaseException:
             self._cache.abandon(fill)
             raise
