@@ -68,6 +68,23 @@ async def test_a_refusal_to_read_many_keys_that_is_no_missing_key_is_no_answer()
             await storage.get_many(["a"])
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b"<html>", "409 Conflict"),
+        reply(b'{"Errors": [{"OpIndex": 7, "What": "key doesn\'t exist"}]}', "409 Conflict"),
+        reply(b'{"Errors": [{"What": 1}]}', "409 Conflict"),
+        reply(b'{"Results": [], "Errors": null}'),
+        reply(b'{"Results": [{"KV": {"Value": "!"}}], "Errors": null}'),
+        reply(b"[]"),
+    ],
+)
+async def test_an_answer_to_many_reads_that_is_not_consul_s_is_no_answer(answer):
+    async with stub(always(answer)) as server, storage_at(server.address) as storage:
+        with pytest.raises(Unavailable):
+            await storage.get_many(["a"])
+
+
 async def test_the_fence_comes_first_in_every_transaction():
     async with stub(always(COMMITTED)) as server, storage_at(server.address) as storage:
         await storage.commit([Put("a", b"1")], Fence("core/lock", "mine"))

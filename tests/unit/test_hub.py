@@ -67,6 +67,18 @@ async def test_followers_learn_which_keys_are_in_use() -> None:
         assert told.in_use == [(["core/mounts", "logical/é"], ["absent"])]
 
 
+async def test_keys_that_do_not_fit_a_frame_are_not_told_and_break_no_link() -> None:
+    told = Told()
+    async with holder_of("one") as one, follower_of("two", told) as two:
+        two.follow(record("one", one.hub.port))
+        await until(lambda: two.responsive)
+        one.hub.tell_in_use((["x" * 4000] * 24, []))
+        one.hub.tell_in_use((["short"], []))
+        await until(lambda: bool(told.in_use))
+        assert told.in_use == [(["short"], [])]
+        assert two.responsive
+
+
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[[]]", b"[[],[1]]", b"[1,2]", b'[["a"],[]'])
 def test_keys_that_cannot_be_read_break_the_link(payload: bytes) -> None:
     with pytest.raises(FrameError):

@@ -14,6 +14,7 @@ from haven.errors import NotActive, OutcomeUnknown
 from haven.ha.connection import BUFFER, Connection, open_as_listener
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.frames import (
+    CHUNK,
     Assembler,
     Frame,
     FrameError,
@@ -117,10 +118,13 @@ class Hub:
         return bool(heard) and min(heard) >= self._timing.isolated
 
     def tell_in_use(self, keys: InUse) -> None:
-        """Tell the followers from which keys this holder answers."""
+        """Tell the followers from which keys this holder answers; nothing if that would not fit a frame."""
+        payload = pack_keys(keys)
+        if len(payload) > CHUNK:
+            return
         for link in self._links:
             if link.responsive:
-                link.outbox.post(Frame(Kind.IN_USE, payload=pack_keys(keys)))
+                link.outbox.post(Frame(Kind.IN_USE, payload=payload))
 
     async def announce_resigned(self, word: str) -> int:
         """Tell the responsive followers this run's `run/generation`: it answers no more under what it had.

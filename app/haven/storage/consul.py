@@ -7,8 +7,9 @@ be applied seconds later, until the lock has moved to another session.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from haven.errors import ValueTooLarge
+from haven.errors import Unavailable, ValueTooLarge
 from haven.storage.base import Fence, Limits, Operation
 from haven.storage.consul_meter import ConsulMeter
 from haven.storage.consul_transaction import transact
@@ -16,6 +17,7 @@ from haven.storage.consul_transport import ConsulTransport
 from haven.storage.kv_operations import (
     MAX_BODY_BYTES,
     MAX_OPERATIONS,
+    TxnOperation,
     absent_operations,
     body_of,
     check_session,
@@ -81,15 +83,23 @@ class ConsulStorage:
         """Read keys in one transaction; in a second one if some do not exist, for which Consul refuses it."""
         left = list(keys)
         while left:
-            body = body_of([kv_operation("get", self._prefix + key) for key in left])
-            async with self._slots:
-                with self._meter.call("get-many"):
-                    answer = await self._transport.read(lambda api: api.read(body), self._read_deadline)  # noqa: B023
-            absent = absent_operations(answer)
-            if not absent:
-                return dict(zip(left, values_of(answer), strict=True))
-            left = [key for number, key in enumerate(left) if number not in absent]
+            answer = await self._answer([kv_operation("get", self._prefix + key) for key in left])
+            try:
+                absent = absent_operations(answer)
+                if not absent:
+                    return dict(zip(left, values_of(answer), strict=True))
+                absent_keys = {left[number] for number in absent}
+            except (LookupError, TypeError, ValueError) as error:
+                raise Unavailable("the answer to a transaction of reads is not Consul's") from error
+            left = [key for key in left if key not in absent_keys]
         return {}
+
+    async def _answer(self, operations: Sequence[TxnOperation]) -> Any:
+        """Send a transaction of reads; raises `Unavailable`."""
+        body = body_of(operations)
+        async with self._slots:
+            with self._meter.call("get-many"):
+                return await self._transport.read(lambda api: api.read(body), self._read_deadline)
 
     async def list(self, prefix: str) -> list[str]:
         """Return the names right below `prefix`, sorted, folders with a slash; raises `Unavailable`."""

@@ -80,7 +80,10 @@ class ConsulApi(consul.base.Consul):  # type: ignore[misc]
         except Refused as refused:
             if refused.status != 409:
                 raise
-            return orjson.loads(refused.body)
+            try:
+                return orjson.loads(refused.body)
+            except ValueError as error:
+                raise NoAnswer("the answer is not Consul's") from error
 
 
 @dataclass(frozen=True, slots=True)

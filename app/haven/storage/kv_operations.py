@@ -58,7 +58,7 @@ def modify_index(answer: dict[str, Any]) -> int:
 
 def values_of(answer: dict[str, Any]) -> list[bytes]:
     """Return the values that a transaction of reads brought; Consul gives an empty one as null."""
-    return [b64decode(result["KV"]["Value"] or "") for result in answer["Results"]]
+    return [b64decode(result["KV"]["Value"] or "", validate=True) for result in answer["Results"]]
 
 
 def absent_operations(answer: dict[str, Any]) -> set[int]:
