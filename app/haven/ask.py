@@ -1,4 +1,4 @@
-"""Ask a node over HTTP with the standard library alone: health checks must start fast and need nothing."""
+"""Ask a node over HTTP with the standard library alone: `haven status` must start fast and need nothing."""
 
 import http.client
 import json
@@ -32,10 +32,10 @@ class Answer:
         return value if isinstance(value, dict) else {}
 
 
-def ask(method: str, url: str, seconds: float, body: object = None, verify: bool = True) -> Answer:
+def ask(method: str, url: str, seconds: float, body: object = None) -> Answer:
     """Send one request, never again; `seconds` bounds each wait. Raises `NotSent` or `NoAnswer`."""
     parts = urlsplit(url)
-    connection = _connection(parts.scheme, parts.hostname or "", parts.port, seconds, verify)
+    connection = _connection(parts.scheme, parts.hostname or "", parts.port, seconds)
     try:
         try:
             connection.connect()
@@ -53,16 +53,11 @@ def ask(method: str, url: str, seconds: float, body: object = None, verify: bool
         connection.close()
 
 
-def _connection(
-    scheme: str, host: str, port: int | None, seconds: float, verify: bool
-) -> http.client.HTTPConnection:
+def _connection(scheme: str, host: str, port: int | None, seconds: float) -> http.client.HTTPConnection:
     """Make a connection, not yet open."""
     if scheme != "https":
         return http.client.HTTPConnection(host, port, timeout=seconds)
     context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
 
 

@@ -1,4 +1,4 @@
-"""The `haven` command. Each subcommand imports what it needs when it runs: a probe must start fast."""
+"""The `haven` command. Each subcommand imports what it needs when it runs, so that all start fast."""
 
 import argparse
 import os
@@ -25,8 +25,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     server = commands.add_parser("server", help="run a node, configured by HAVEN_* variables")
     server.set_defaults(run=_server)
-    probe = commands.add_parser("probe", help="container health check: does this container's node answer?")
-    probe.set_defaults(run=_probe)
     _describe_dev(commands)
     _describe_bootstrap(commands)
     _describe_status(commands)
@@ -74,14 +72,6 @@ def _server(_: argparse.Namespace) -> int:
     return serve()
 
 
-def _probe(_: argparse.Namespace) -> int:
-    from haven.probe import probe
-
-    healthy, line = probe(os.environ)
-    print(line)
-    return 0 if healthy else 1
-
-
 def _dev(chosen: argparse.Namespace) -> int:
     from haven.dev import DevFailed, run
 
@@ -110,8 +100,7 @@ def _bootstrap(chosen: argparse.Namespace) -> int:
 
 
 def _status(chosen: argparse.Namespace) -> int:
-    from haven.overview import overview, table, verdict
-    from haven.probe import own_address
+    from haven.overview import overview, own_address, table, verdict
 
     listed = chosen.node or [name for name in os.environ.get("HAVEN_NODES", "").split(",") if name.strip()]
     views = overview([_url(name) for name in listed] or [own_address(os.environ)], chosen.metrics_port)

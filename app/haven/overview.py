@@ -1,7 +1,7 @@
 """What `haven status` shows: every node's state, who is active, since when and why."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ SECONDS = 2.0
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'([a-z_]+)="([^"]*)"')
 STATES = {200: "active", 429: "standby", 501: "uninitialised", 503: "sealed"}
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 HEADINGS = ("NODE", "STATE", "TERM", "SINCE", "REASON", "LEADER")
 
 
@@ -26,6 +27,15 @@ class NodeView:
     term: str = "-"
     since: float = 0.0
     reason: str = "-"
+
+
+def own_address(environment: Mapping[str, str]) -> str:
+    """Return the URL of this container's node, from the variables that it is configured with."""
+    host, _, port = (environment.get("HAVEN_LISTEN") or "0.0.0.0:8200").rpartition(":")
+    bare = host.strip("[]")
+    reached = EVERYWHERE.get(bare, bare)
+    scheme = "https" if environment.get("HAVEN_TLS_CERT_FILE") else "http"
+    return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"
 
 
 def overview(addresses: Sequence[str], metrics_port: int) -> list[NodeView]:

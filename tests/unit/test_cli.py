@@ -9,8 +9,7 @@ import pytest
 from api_double import ApiDouble
 
 from haven import cli, dev
-from haven.overview import NodeView, from_metrics, table, verdict
-from haven.probe import own_address, probe
+from haven.overview import NodeView, from_metrics, own_address, table, verdict
 
 APP = Path(__file__).resolve().parents[2] / "app"
 METRICS = """\
@@ -31,20 +30,6 @@ def api() -> Iterator[ApiDouble]:
     double.close()
 
 
-@pytest.mark.parametrize("status", [200, 429, 472, 473, 501, 503])
-def test_every_state_of_a_node_is_healthy(api: ApiDouble, status: int) -> None:
-    api.health = status
-    healthy, _ = probe({"HAVEN_LISTEN": f"0.0.0.0:{api.port}"})
-    assert healthy
-
-
-def test_a_foreign_or_missing_answer_is_not_healthy(api: ApiDouble) -> None:
-    api.health = 500
-    assert not probe({"HAVEN_LISTEN": f"0.0.0.0:{api.port}"})[0]
-    api.close()
-    assert not probe({"HAVEN_LISTEN": f"0.0.0.0:{api.port}"})[0]
-
-
 @pytest.mark.parametrize(
     ("variables", "address"),
     [
@@ -53,13 +38,13 @@ def test_a_foreign_or_missing_answer_is_not_healthy(api: ApiDouble) -> None:
         ({"HAVEN_LISTEN": "10.0.0.7:8200", "HAVEN_TLS_CERT_FILE": "/c"}, "https://10.0.0.7:8200"),
     ],
 )
-def test_the_probe_asks_its_own_node(variables: dict[str, str], address: str) -> None:
+def test_status_without_names_asks_its_own_node(variables: dict[str, str], address: str) -> None:
     assert own_address(variables) == address
 
 
-def test_a_probe_imports_nothing_but_the_standard_library() -> None:
+def test_status_imports_nothing_but_the_standard_library() -> None:
     code = (
-        "import sys; before = set(sys.modules); import haven.cli, haven.probe\n"
+        "import sys; before = set(sys.modules); import haven.cli, haven.overview\n"
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(*sorted(new - sys.stdlib_module_names))"
     )
