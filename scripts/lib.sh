@@ -46,8 +46,15 @@ need_docker() {
         fail "Docker does not answer: start it (systemctl start docker), and check that this user may use it"
 }
 
+# Print the parent of the containers' control groups where Docker's own will not do. With the driver cgroupfs all
+# containers together weigh as much as a single thread of Docker, whose work on one that died delays its successor.
+cgroup_parent() {
+    [ "$(docker info --format '{{.CgroupDriver}}' 2>/dev/null)" != cgroupfs ] || echo /
+}
+
 # Run Compose v2: Docker's own plug-in, or the one in .cache/bin.
 compose() {
+    export HAVEN_CGROUP_PARENT=${HAVEN_CGROUP_PARENT-$(cgroup_parent)}
     if docker compose version >/dev/null 2>&1; then
         docker compose --file "$root/docker-compose.yml" "$@"
         return

@@ -14,11 +14,12 @@ class Bell:
         self._event.set()
         self._event = asyncio.Event()
 
-    async def wait(self, seconds: float) -> None:
-        """Wait for the next ring, or for so many seconds."""
+    async def wait(self, seconds: float) -> bool:
+        """Wait for the next ring, or for so many seconds; tell whether it rang."""
         event = self._event
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await event.wait()
         except TimeoutError:
-            return
+            return False
+        return True

@@ -13,6 +13,7 @@ from haven.core.logical import Request, Response
 from haven.errors import DecryptionFailed, NotActive, RequestError, Unavailable
 from haven.ha.forwarding import RawRequest, RawResponse
 from haven.ha.hub import RequestHandler
+from haven.ha.membership import Standing
 from haven.tasks import TaskSet
 from haven.telemetry import NodeSample, Telemetry
 from haven.unsealed import Parts, Unsealed
@@ -91,7 +92,7 @@ class Node:
             role=role,
             seal=seal,
             ha_enabled=self._ha_enabled,
-            holder=self._holder(),
+            holder=self._holder(standing),
             term=standing.term,
             active_since=standing.since if role is Role.ACTIVE else None,
             since=standing.since,
@@ -102,12 +103,10 @@ class Node:
         """Tell whether this node answers requests itself now."""
         return self._unsealed is not None and self._unsealed.may_serve()
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until who may serve, or the known holder, may have changed, or for so long."""
-        if self._unsealed is None:
-            await self._bell.wait(seconds)
-        else:
-            await self._unsealed.leadership.changed(seconds)
+    async def changed(self, seconds: float) -> bool:
+        """Wait until who may serve, or the known holder, may have changed, or for so long; tell which."""
+        bell = self._unsealed.leadership.changed if self._unsealed else self._bell.wait
+        return await bell(seconds)
 
     # Requests ------------------------------------------------------------------------------
 
@@ -221,10 +220,9 @@ class Node:
     def _ha_enabled(self) -> bool:
         return self._parts.ha_enabled
 
-    def _holder(self) -> Holder | None:
+    def _holder(self, standing: Standing) -> Holder | None:
         """Return who is known to hold the lock; this node, where it does itself."""
-        opened = self._open()
-        standing, me = opened.leadership.standing(), self._parts.addresses
+        me = self._parts.addresses
         if standing.holds_lock:
             return Holder(me.node, me.api, me.cluster, True)
         record = standing.holder

@@ -76,12 +76,13 @@ class FakeNode:
         self.forwards.append(request)
         return await self.forwarder(request)
 
-    async def changed(self, seconds: float) -> None:
+    async def changed(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
-            return
+            return False
+        return True
 
     async def initialized(self) -> bool:
         return self.status().seal.initialized

@@ -61,7 +61,7 @@ async def test_followers_learn_which_keys_are_in_use() -> None:
     async with holder_of("one") as one, follower_of("two", told) as two:
         one.hub.tell_in_use((["before anybody came"], []))
         two.follow(record("one", one.hub.port))
-        await until(lambda: two.responsive)
+        await until(lambda: two.responsive and bool(one.hub.followers()))
         one.hub.tell_in_use((["core/mounts", "logical/é"], ["absent"]))
         await until(lambda: bool(told.in_use))
         assert told.in_use == [(["core/mounts", "logical/é"], ["absent"])]
@@ -71,7 +71,7 @@ async def test_keys_that_do_not_fit_a_frame_are_not_told_and_break_no_link() -> 
     told = Told()
     async with holder_of("one") as one, follower_of("two", told) as two:
         two.follow(record("one", one.hub.port))
-        await until(lambda: two.responsive)
+        await until(lambda: two.responsive and bool(one.hub.followers()))
         one.hub.tell_in_use((["x" * 4000] * 24, []))
         one.hub.tell_in_use((["short"], []))
         await until(lambda: bool(told.in_use))

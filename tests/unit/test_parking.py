@@ -26,11 +26,12 @@ class Signal:
         self.waiting: list[asyncio.Future[None]] = []
         self.asked: list[float] = []
 
-    async def changed(self, seconds: float) -> None:
+    async def changed(self, seconds: float) -> bool:
         self.asked.append(seconds)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
         await future
+        return True
 
     def fire(self, order: Callable[[list[Any]], Any] = list) -> None:
         for future in order(self.waiting):

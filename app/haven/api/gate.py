@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from haven.api import errors, replies
 from haven.api.admission import Admission
-from haven.api.ports import Holder, Node, Role, Status
+from haven.api.ports import Holder, Node, Role
 from haven.api.service import Service
 from haven.errors import HavenError, NotActive, NotApplied, OutcomeUnknown, Sealed, Unavailable
 from haven.ha.forwarding import RawRequest, RawResponse
@@ -17,7 +17,7 @@ from haven.ha.parking import ParkingLot, ParkingRefused
 from haven.telemetry import Telemetry
 
 NO_FORWARDING = ("x-vault-no-request-forwarding", "x-vault-internal-no-request-forwarding")
-FIRST_PAUSE = 0.01
+FIRST_PAUSE = 0.02
 LAST_PAUSE = 0.25
 """Seconds between two tries of a parked request: the holder may become able to answer unseen from here."""
 ACTIVATING_SECONDS = 0.3
@@ -117,14 +117,11 @@ class Gate:
     async def _park(self, raw: RawRequest, result: HavenError) -> RawResponse:
         """Wait and try again until there is an answer."""
         pause = FIRST_PAUSE
-        before = self._node.status()
         try:
             async with self._lot.place(len(raw.body) + len(raw.target)) as place:
                 while True:
-                    await place.wait(_at_most(pause, self._node.changed))
-                    now = self._node.status()
-                    pause = FIRST_PAUSE if _differs(before, now) else min(2 * pause, LAST_PAUSE)
-                    before = now
+                    changed = await place.wait(_at_most(pause, self._node.changed))
+                    pause = FIRST_PAUSE if changed else min(2 * pause, LAST_PAUSE)
                     tried = await self._try(raw)
                     if isinstance(tried, RawResponse):
                         return tried
@@ -149,12 +146,7 @@ def _unknown(raw: RawRequest, error: OutcomeUnknown) -> RawResponse | HavenError
     return NotActive("a read got no answer") if raw.is_read else errors.translate(error)
 
 
-def _differs(before: Status, now: Status) -> bool:
-    """Tell whether the one who may answer may be another than before."""
-    return (before.role, before.holder, before.term) != (now.role, now.holder, now.term)
-
-
-def _at_most(pause: float, changed: Callable[[float], Awaitable[None]]) -> Callable[[float], Awaitable[None]]:
+def _at_most(pause: float, changed: Callable[[float], Awaitable[bool]]) -> Callable[[float], Awaitable[bool]]:
     """Bound a wait by a pause."""
     return lambda seconds: changed(min(pause, seconds))
 

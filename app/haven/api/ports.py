@@ -94,8 +94,8 @@ class Node(Protocol):
         """
         ...
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until who may serve, or the known holder, may have changed, or for so long."""
+    async def changed(self, seconds: float) -> bool:
+        """Wait until who may serve, or the known holder, may have changed, or for so long; tell which."""
         ...
 
     async def initialized(self) -> bool:

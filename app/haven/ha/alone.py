@@ -82,9 +82,9 @@ class Alone:
         """Return nobody."""
         return []
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until it has loaded or stopped, or for so many seconds."""
-        await self._bell.wait(seconds)
+    async def changed(self, seconds: float) -> bool:
+        """Wait until it has loaded or stopped, or for so many seconds; tell which."""
+        return await self._bell.wait(seconds)
 
     def reading(self) -> Warrant:
         """Return the warrant of a node alone; raises `NotActive` before it has loaded."""

@@ -61,6 +61,7 @@ class Cluster:
         self._link_timing = link_timing or LinkTiming()
         self._activation = activation
         self._bell = Bell()
+        self._outlook: object = None
         self._tasks = TaskSet(parts.died)
         identity = Identity(
             membership.node, membership.run, membership.api_address, membership.cluster_address
@@ -131,9 +132,9 @@ class Cluster:
             for identity, quiet in self._hub.followers()
         ]
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until authority, the holder, or the link to it may have changed."""
-        await self._bell.wait(seconds)
+    async def changed(self, seconds: float) -> bool:
+        """Wait until authority, the holder, or the link to it has changed, or for so long; tell which."""
+        return await self._bell.wait(seconds)
 
     def on_death(self, run: str) -> None:
         """Pass a death on, unless a proxy between the nodes makes resets worthless as evidence."""
@@ -151,7 +152,7 @@ class Cluster:
     def on_changed(self) -> None:
         """Tell the protocol who speaks, and wake who waits for a holder that answers."""
         self._member.hears(self._follower.heard())
-        self._bell.ring()
+        self._ring_if_changed()
 
     async def _announce(self, word: str) -> None:
         await self._hub.announce_resigned(word)
@@ -166,9 +167,19 @@ class Cluster:
             self._member.hears(self._follower.heard())
             self._follower.offer(self._member.candidate())
             self._member.isolated(self._is_isolated())
-            self._bell.ring()
+            self._ring_if_changed()
             await self._member.changed(STEER_SECONDS)
-            await asyncio.sleep(0)
+
+    def _ring_if_changed(self) -> None:
+        """Wake who waits for somebody that answers, but not for what makes no difference to them.
+
+        During a change of holder many requests wait, and each that is woken tries again.
+        """
+        standing = self._member.status
+        outlook = (standing.role, standing.holds_lock, standing.holder, self._follower.responsive)
+        if outlook != self._outlook:
+            self._outlook = outlook
+            self._bell.ring()
 
     async def _share(self) -> None:
         """Tell the followers what is in use, while there is something."""

@@ -54,6 +54,6 @@ class Leadership(Protocol):
         """Return the nodes that follow this one."""
         ...
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until any of this may have changed, or for so many seconds."""
+    async def changed(self, seconds: float) -> bool:
+        """Wait until another try may end otherwise than the last one, or for so many seconds; tell which."""
         ...

@@ -121,13 +121,15 @@ class Place:
         self.ticket = 0
         self.since = 0.0
 
-    async def wait(self, changed: Callable[[float], Awaitable[None]]) -> None:
+    async def wait(self, changed: Callable[[float], Awaitable[bool]]) -> bool:
         """Wait for `changed(seconds)`, then for this request's turn: now it is worth another try.
 
-        The time allowed counts from the first call. Raises `ParkingFull` or `ParkingTimeout`.
+        Returns what `changed` did. The time allowed counts from the first call.
+        Raises `ParkingFull` or `ParkingTimeout`.
         """
         if not self.ticket:
             self._lot._take(self)
-        await changed(self._lot._remaining(self))
+        rung = await changed(self._lot._remaining(self))
         self._lot._remaining(self)
         await self._lot._turn(self.ticket)
+        return rung
