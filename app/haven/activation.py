@@ -19,11 +19,6 @@ from haven.storage.active import ActiveStore, count_commits
 class Duty:
     """The core of one activation; made anew each time, so that nothing outlives the authority it came by."""
 
-    FIRST_KEYS = (layout.KEYRING, layout.SEAL_CONFIG, mount_store.KEY, SALT_KEY)
-    """What activating reads, which may be read all at once."""
-    FIRST_IF_THERE = (layout.RECOVERY_CONFIG,)
-    """What it reads too, and what only exists with the static seal."""
-
     def __init__(self, store: ActiveStore, running: Running, shares: ShareDuties, rotation: Rotation) -> None:
         self._store = store
         self._rotation = rotation
@@ -52,6 +47,12 @@ class Duty:
         handlers = {**shares.handlers(), **system.handlers()}
         running = await Running.activate(core.view(store, ""), clock, ENGINES, handlers)
         return cls(store, running, shares, rotation)
+
+    @staticmethod
+    def first_keys(*, static_seal: bool) -> tuple[str, ...]:
+        """Return what activating reads; all of it exists, so that one call can read it."""
+        keys = (layout.KEYRING, layout.SEAL_CONFIG, mount_store.KEY, SALT_KEY)
+        return (*keys, layout.RECOVERY_CONFIG) if static_seal else keys
 
     def serve(self) -> None:
         """Begin to serve."""

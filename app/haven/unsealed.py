@@ -124,7 +124,8 @@ class Unsealed:
         parts = self._parts
         store = ActiveStore(parts.storage, self.leadership.authority, parts.telemetry)
         existing, absent = self._in_use
-        store.expect(((*Duty.FIRST_KEYS, *existing), Duty.FIRST_IF_THERE, absent))
+        first = Duty.first_keys(static_seal=parts.core.seal_status().recovery_seal)
+        store.expect(((*first, *existing), absent))
         return store
 
     def retire(self) -> None:

@@ -150,10 +150,10 @@ def registering_only_in_doubt(state: State, event: Event, now: float) -> protoco
     return state, actions
 
 
-def without_spare(state: State, holder: str | None) -> tuple[State, list[Action]]:
+def without_spare(state: State, holder: str | None, now: float) -> tuple[State, list[Action]]:
     if state.main or state.tenure:
         return state, []
-    return _maintain(state, holder)
+    return _maintain(state, holder, now)
 
 
 _maintain = sessions.maintain

@@ -223,6 +223,24 @@ async def test_no_answer_when_the_lease_went_while_reading(
         await (store.get("a") if verb == "get" else store.list(""))
 
 
+@pytest.mark.parametrize("read", ["get", "list"])
+async def test_a_read_that_the_storage_leaves_unanswered_ends_with_the_activation(
+    store: ActiveStore, storage: Scripted, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(_: str) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(storage, read, never)
+    reading = asyncio.ensure_future(getattr(store, read)("a"))
+    await asked.wait()
+    store.end()
+    with pytest.raises(NotActive):
+        await asyncio.wait_for(reading, 5)
+
+
 async def test_a_fenced_write_goes_on_under_the_new_session(store: ActiveStore, storage: Scripted) -> None:
     storage.failures = [(Fenced("s2"), False)]
     await store.commit([Put("a", b"1")])

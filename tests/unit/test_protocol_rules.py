@@ -41,7 +41,8 @@ from haven.ha.messages import (
 )
 from haven.ha.protocol import step
 from haven.ha.record import LockRecord, Road
-from haven.ha.state import OFFERED, OwnSession, State
+from haven.ha.sessions import PARTING
+from haven.ha.state import OFFERED, OwnSession, State, Tenure
 from haven.ha.takeover import REMEMBERED, CreateLock, Evidence, ReplaceHolder, TakeFree
 from haven.ha.timing import Timing
 
@@ -383,16 +384,36 @@ def test_end_of_an_isolation_does_not_take_a_step_down_back() -> None:
     assert state.yielding
 
 
-def test_acquisition_of_unknown_outcome_is_refenced_by_its_own_road() -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_acquisition_that_came_through_late_begins_a_term_without_another_session(alone: bool) -> None:
     state, actions = fed(standby(), 100.0, LockRead(100.0, 8, "", replace(OTHER, released=True)))
-    (sent,) = [action for action in actions if isinstance(action, SendMove)]
-    state, _ = fed(state, 100.4, MoveUnknown(sent.number), LockRead(100.4, 9, "own1", sent.record))
-    state, actions = fed(state, 100.4, MoveRefused(sent.number + 1))
-    (again,) = [action for action in actions if isinstance(action, SendMove)]
-    assert again.condition == ReplaceHolder("own1")
-    assert again.record.session == "own2"
-    state, actions = fed(state, 100.5, MoveCommitted(again.number, 10))
-    assert only(actions, Prepare) == [Prepare(10)]
+    (sent,) = only(actions, SendMove)
+    state, actions = fed(replace(state, spare=None) if alone else state, 100.4, MoveUnknown(sent.number))
+    (again,) = only(actions, SendMove)
+    state, actions = fed(state, 100.5, LockRead(100.45, 9, "own1", sent.record))
+    assert only(actions, Prepare) == [], "the second try is on its way"
+    state, _ = fed(state, 100.5, MoveRefused(again.number, fenced=True))
+    state, actions = fed(state, 100.6, LockRead(100.55, 9, "own1", sent.record))
+    assert only(actions, Prepare) == [Prepare(9)]
+    assert state.tenure == Tenure("own1", 9, 9, Road.RELEASE, Lease(100.0 + TIMING.lease), 100.6, 100.55)
+
+
+def test_acquisition_that_came_through_unseen_waits_as_its_value_says() -> None:
+    record = standby().record(own(1, 100.0), Road.OTHER, True)
+    state, _ = fed(standby(), 100.5, LockRead(100.45, 9, "own1", record))
+    assert state.tenure
+    assert state.tenure.answers_from == 100.5 + TIMING.check_ttl
+
+
+def test_lock_that_came_to_a_session_given_up_is_moved_to_another() -> None:
+    given_up = own(0, 99.0)
+    record = standby().record(given_up, Road.RELEASE, False)
+    state = replace(standby(), abandoned=(given_up,), offered=("own0",))
+    state, actions = fed(state, 100.4, LockRead(100.4, 9, "own0", record))
+    (sent,) = only(actions, SendMove)
+    assert sent.condition == ReplaceHolder("own0")
+    assert sent.record.session == "own2"
+    state, _ = fed(state, 100.5, MoveCommitted(sent.number, 10))
     assert state.tenure
     assert state.tenure.answers_from == 100.5
 
@@ -437,6 +458,46 @@ def test_lock_under_an_own_session_with_a_stranger_s_value_is_waited_for() -> No
     _, actions = fed(state, 100.4, LockRead(100.4, 9, "own1", None))
     (sent,) = [action for action in actions if isinstance(action, SendMove)]
     assert sent.record.owes_wait
+
+
+def at_one_agent(now: float) -> tuple[State, list[Action]]:
+    """Return a standby both of whose sessions were made through consul-1, a while later."""
+    state = State("n1", "run1", "http://n1", "n1:8201", TIMING)
+    state, _ = fed(state, now, LockRead(now, 7, "s2", OTHER))
+    state, actions = fed(state, now, SessionMade(1, own(1, now)), SessionMade(2, own(4, now)))
+    assert only(actions, MakeSession) == [MakeSession(2, "consul-1")]
+    soon = now + 1.0
+    state, actions = fed(state, soon, *passes(state, soon), LockRead(soon, 7, "s2", OTHER))
+    assert only(actions, MakeSession) == []
+    later = now + PARTING
+    state = replace(state, main=own(1, later - 0.1), spare=own(4, later - 0.1))
+    return fed(state, later, LockRead(later, 7, "s2", OTHER))
+
+
+def passes(state: State, now: float) -> list[Event]:
+    return [PassAnswered(session.id, now) for session in state.sessions()]
+
+
+def test_sessions_of_one_agent_are_parted_when_another_can_make_one() -> None:
+    state, actions = at_one_agent(100.0)
+    assert only(actions, MakeSession) == [MakeSession(3, "consul-1")]
+    now = 100.0 + PARTING
+    state, _ = fed(state, now, SessionMade(3, own(5, now)))
+    assert [session.id for session in state.sessions()] == ["own1", "own5"]
+    _, actions = fed(state, now, LockRead(now, 7, "s2", OTHER))
+    assert [action.session.id for action in only(actions, EndSession)] == ["own4"]
+
+
+def test_sessions_stay_where_no_other_agent_makes_one_and_while_the_lock_may_come_to_the_spare() -> None:
+    now = 100.0 + PARTING
+    state, _ = at_one_agent(100.0)
+    state, _ = fed(state, now, SessionMade(3, own(7, now)))
+    assert [session.id for session in state.sessions()] == ["own1", "own4"]
+    tenure = Tenure("own1", 9, 9, Road.FIRST, Lease(now + 1), now, now, moving_to="own4")
+    state = replace(state, registering=4, tenure=tenure)
+    state, _ = fed(state, now, SessionMade(4, own(8, now)))
+    assert state.spare
+    assert state.spare.id == "own4"
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -97,8 +97,19 @@ class Line:
         """Tell whether the agent's host answers that nobody listens there."""
         return self.loop.now < agent.down_until and self.network.reaches(self.host, agent.name)
 
-    async def ask(self, agent: Agent, effect: Effect, deadline: float, *, needs_leader: bool = True) -> Any:
-        """Send one request through one agent; raises what it answers, or `Unavailable`."""
+    async def ask(
+        self,
+        agent: Agent,
+        effect: Effect,
+        deadline: float,
+        *,
+        needs_leader: bool = True,
+        of_agent: bool = False,
+    ) -> Any:
+        """Send one request through one agent; raises what it answers, or `Unavailable`.
+
+        What is `of_agent` changes its own state: a blocked agent does it later, and nobody hears of it.
+        """
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def fail() -> None:
@@ -111,7 +122,7 @@ class Line:
                 needs_leader and not self.service.cluster.can_commit(agent)
             ):
                 return
-            if not needs_leader and self.loop.now < agent.blocked_until:
+            if of_agent and self.loop.now < agent.blocked_until:
                 self.loop.at(agent.blocked_until - self.loop.now, effect)
                 return
             result = effect()
@@ -270,6 +281,7 @@ class Coordinator:
         self.line, self.note, self.service = line, note, line.service
         self.cluster = line.service.cluster
         self._order: list[Agent] = line.order
+        self._stuck = ""
 
     async def read_lock(self) -> LockReading:
         reading: LockReading = await self.line.read(self._reading, CALL_DEADLINE)
@@ -318,18 +330,26 @@ class Coordinator:
 
     async def make_session(self, check_id: str, apart_from: str | None) -> MadeSession:
         line = self.line
-        for agent in sorted(list(line.order), key=lambda agent: agent.name == apart_from):
+        stuck = self._stuck
+        for agent in sorted(
+            list(line.order), key=lambda agent: (agent.name == stuck, agent.name == apart_from)
+        ):
             try:
                 await line.ask(agent, self._reading, CALL_DEADLINE)
             except Unavailable:
                 continue
             session = f"s-{check_id.removeprefix('haven:')}"
+            self._stuck = agent.name
             made = await line.ask(
-                agent, partial(self.cluster.register, agent, check_id, session), REGISTRATION_DEADLINE
+                agent,
+                partial(self.cluster.register, agent, check_id, session),
+                REGISTRATION_DEADLINE,
+                of_agent=True,
             )
             if not made:
                 raise Unavailable("the session was not made")
             await line.ask(agent, self._reading, REGISTRATION_DEADLINE)  # reading the session's node
+            self._stuck = ""
             return MadeSession(session, check_id, agent.name)
         raise Unavailable("no Consul agent can register a session now")
 
@@ -340,6 +360,7 @@ class Coordinator:
             lambda: self.cluster.pass_check(agent, session.check_id),
             CALL_DEADLINE,
             needs_leader=False,
+            of_agent=True,
         )
         if not passed:
             raise Unavailable("unknown check")

@@ -11,11 +11,14 @@ from virtual.loop import Loop
 from virtual.network import Network
 
 CHECK = 0.1
+"""Seconds between two looks for the active node; the backends for reads and for writes look half as often."""
 CHECK_PATIENCE = 0.5
-READ_PATIENCE = 1.8
+WRITES_FALL = 2
+"""So many checks of the backend for writes must fail."""
+READ_PATIENCE = 1.5
 CONNECT_PATIENCE = 0.1
 WRITE_PATIENCE = 120.0
-READ_TRIES, WRITE_TRIES = 6, 4
+READ_TRIES, WRITE_TRIES = 7, 4
 NAME = "proxy"
 
 
@@ -24,38 +27,48 @@ class Entrance:
 
     def __init__(self, loop: Loop, network: Network, hosts: Sequence[Host], chance: random.Random) -> None:
         self.loop, self.network, self.hosts, self.chance = loop, network, hosts, chance
-        self.up = {host.name: False for host in hosts}
         self.active = {host.name: False for host in hosts}
+        self.reads = dict(self.active)
+        self.failed = {host.name: WRITES_FALL for host in hosts}
+        """How many checks in a row failed in the backend for writes."""
         self.heard = {host.name: 0.0 for host in hosts}
         self.writes: dict[str, set[Exchange]] = {host.name: set() for host in hosts}
 
     async def run(self) -> None:
-        """Check each node for ever."""
+        """Check each node for ever, for reads and for writes in turn."""
+        for_reads = True
         while True:
             for host in self.hosts:
-                self._check(host)
+                role = self._check(host)
+                if role is not None:
+                    self._note(host.name, role, for_reads)
+            for_reads = not for_reads
             await asyncio.sleep(CHECK)
 
-    def _check(self, host: Host) -> None:
+    def _check(self, host: Host) -> Role | None:
+        """Return what a check finds, `SEALED` for nobody there; None while it waits for an answer."""
         now, name = self.loop.now, host.name
         linked = self.network.reaches(NAME, name) and self.network.reaches(name, NAME)
         process = host.process
         if not host.takes_connections() or process is None or host.node is None:
-            self._mark(name, False, False)
-        elif linked and now >= process.paused_until:
+            return Role.SEALED
+        if linked and now >= process.paused_until:
             host.check(NAME)
             self.heard[name] = now
-            role = process.context.run(host.node.status).role
-            self._mark(name, role not in (Role.SEALED, Role.UNINITIALISED), role is Role.ACTIVE)
-        elif now - self.heard[name] > CHECK_PATIENCE:
-            self._mark(name, False, False)
+            return process.context.run(host.node.status).role
+        return Role.SEALED if now - self.heard[name] > CHECK_PATIENCE else None
 
-    def _mark(self, name: str, up: bool, active: bool) -> None:
-        if self.up[name] and not up:
+    def _note(self, name: str, role: Role, for_reads: bool) -> None:
+        up = role not in (Role.SEALED, Role.UNINITIALISED)
+        self.active[name] = role is Role.ACTIVE
+        if for_reads:
+            self.reads[name] = up
+            return
+        self.failed[name] = 0 if up else self.failed[name] + 1
+        if self.failed[name] == WRITES_FALL:
             for exchange in list(self.writes[name]):
                 if exchange.arrived and not exchange.result.done():
                     exchange.result.set_result("shut")
-        self.up[name], self.active[name] = up, active
 
     async def send(self, raw: RawRequest) -> RawResponse | str:
         """Send a request, and again elsewhere where that is harmless; return the last result."""
@@ -63,7 +76,7 @@ class Entrance:
         result: RawResponse | str = "nobody"
         tried: list[str] = []
         for _ in range(tries):
-            host = self._choose(tried)
+            host = self._choose(tried, raw.is_read)
             tried.append(host.name)
             result = await self._once(host, raw)
             if isinstance(result, RawResponse):
@@ -73,18 +86,21 @@ class Entrance:
                 return result
         return result
 
-    def _choose(self, tried: Sequence[str]) -> Host:
+    def _choose(self, tried: Sequence[str], is_read: bool) -> Host:
         """Take the active node first; a request that is repeated goes to another one."""
-        usable = [host for host in self.hosts if self.up[host.name]] or list(self.hosts)
+        usable = [host for host in self.hosts if self._up(host.name, is_read)] or list(self.hosts)
         if not tried:
             return next((host for host in usable if self.active[host.name]), self.chance.choice(usable))
         others = [host for host in usable if host.name != tried[-1]] or usable
         return min(others, key=lambda host: tried.count(host.name))
 
+    def _up(self, name: str, is_read: bool) -> bool:
+        return self.reads[name] if is_read else self.failed[name] < WRITES_FALL
+
     async def _once(self, host: Host, raw: RawRequest) -> RawResponse | str:
         if not self.network.reaches(NAME, host.name) or not self._has_kernel(host):
             await asyncio.sleep(CONNECT_PATIENCE)
-            self._mark(host.name, False, False)
+            self._disappointed(host.name, raw.is_read)
             return "unconnected"
         exchange = host.request(NAME, raw)
         if not raw.is_read:
@@ -100,8 +116,13 @@ class Entrance:
             if result in {"timeout", "shut"}:
                 host.hang_up(exchange)
             elif result == "refused":
-                self._mark(host.name, False, False)
+                self._disappointed(host.name, raw.is_read)
         return result
+
+    def _disappointed(self, name: str, is_read: bool) -> None:
+        """Take no connection for a failed check, in the backend for reads."""
+        if is_read:
+            self.reads[name] = False
 
     def _has_kernel(self, host: Host) -> bool:
         return host.running or self.network.answers_for_the_dead(host.name)

@@ -165,7 +165,8 @@ def judge(world: World) -> None:
         elif (
             record.outcome is Outcome.UNKNOWN
             and record.proxied
-            and world.darkness(record.invoked, record.returned) < PARKING
+            and world.dark.seconds(record.invoked, record.returned, world.loop.now) < PARKING
+            and not world.closed.seconds(record.invoked, record.returned, world.loop.now)
         ):
             world.violate(f"failed read: {_told(record)}")
 

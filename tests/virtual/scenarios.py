@@ -136,6 +136,18 @@ def lose_own_leader(world: World, host: Host) -> None:
     lose_own_agent(world, host, leads=True)
 
 
+def lose_own_leader_while_another_blocks(world: World, host: Host) -> None:
+    """The same, and the agent of the spare session has something unsynced: it answers no pass for long."""
+    lose_own_leader(world, host)
+    member = world.member(host)
+    assert member is not None
+    assert member._state.spare is not None
+    name = member._state.spare.check_node
+    agent = next(agent for agent in world.service.cluster.agents if agent.name == name)
+    agent.blocked_until = world.loop.now + 9.0
+    world.note("consul", "blocked", name)
+
+
 def restart_own_leader(world: World, host: Host, output: str = "") -> None:
     """The same, and the server is back before the others have elected: its check is critical then.
 

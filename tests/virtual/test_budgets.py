@@ -46,7 +46,7 @@ def test_an_orderly_change_fails_no_request(strike: Strike, budget: float, seed:
     ("strike", "budget", "writes"),
     [
         (scenarios.kill, 0.1, 1),
-        (scenarios.hang, 2.0, 2),  # another may be forwarded to it before its peers notice
+        (scenarios.hang, 2.0, 3),  # one more may be forwarded to it by each peer before that notices
         (scenarios.cut_off, 2.0, 1),
         (scenarios.unplug, 2.0, 2),
         (scenarios.lose_agent_and_die, 0.3, 1),
@@ -91,6 +91,14 @@ def test_a_consul_leader_that_restarts_changes_no_leader(strike: Strike, seed: i
     assert seen.pause("r") <= ELECTION + 0.6
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_one_consul_agent_that_works_is_enough_after_an_election(seed: int) -> None:
+    """One is down and one blocks for 9 s: without ADR 9 nobody answered until that one did."""
+    seen = measure(seed, scenarios.lose_own_leader_while_another_blocks, ELECTION + 2.0)
+    assert seen.failed_reads() == []
+    assert seen.pause("r") <= ELECTION + 1.0
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_waits_at_a_holder_cut_off_from_consul_goes_on_to_the_next_one(seed: int) -> None:
     """The next holder tells it over the link: it cannot read so in Consul."""
@@ -107,7 +115,7 @@ def test_what_waits_at_a_holder_cut_off_from_consul_goes_on_to_the_next_one(seed
         world.keep(world.loop.create_task(ask()))
 
     seen = measure(seed, strike, 3.0)
-    taken_over = max(end for _, end in seen.world.dark)
+    taken_over = max(end for _, end in seen.world.dark.past)
     assert len(set(seen.world.holders)) == 2
     assert answered(parked[0])
     assert parked[0].returned <= max(taken_over, parked[0].invoked) + 0.3

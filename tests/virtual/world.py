@@ -27,6 +27,7 @@ from virtual.entrance import Entrance
 from virtual.host import SEAL_KEY, Host, HostClock
 from virtual.loop import PROCESS, START, Loop, Process
 from virtual.network import Network
+from virtual.outages import Outages
 
 CALM = 1.5
 """Seconds after which a node has recovered from what strikes gently."""
@@ -68,9 +69,10 @@ class World:
         self.broken = ""
         self._tasks: list[asyncio.Task[Any]] = []
         self.moments: list[Callable[[str, str, str], None]] = []
-        self.dark: list[tuple[float, float]] = []
+        self.dark = Outages(START)
         """When nobody might answer."""
-        self._dark_since: float | None = START
+        self.closed = Outages(START)
+        """When no node was unsealed."""
         self.gentle = False
         """Whether only what must neither change the leader nor leave a write unknown goes wrong."""
         self.harmed: list[float] = []
@@ -168,17 +170,9 @@ class World:
         serving, now = self.serving(), self.loop.now
         if len(serving) > 1:
             self.violate(f"{[host.name for host in serving]} may both answer")
-        answers = any(host.process and now >= host.process.paused_until for host in serving)
-        if not answers and self._dark_since is None:
-            self._dark_since = now
-        elif answers and self._dark_since is not None:
-            self.dark.append((self._dark_since, now))
-            self._dark_since = None
-
-    def darkness(self, since: float, until: float) -> float:
-        """Return for how many seconds between two moments nobody might answer."""
-        intervals = [*self.dark, *([(self._dark_since, self.loop.now)] if self._dark_since else [])]
-        return sum(max(0.0, min(until, end) - max(since, start)) for start, end in intervals)
+        self.dark.note(any(host.process and now >= host.process.paused_until for host in serving), now)
+        members = (self.member(host) for host in self.hosts)
+        self.closed.note(any(member is not None and member._running for member in members), now)
 
     def active(self) -> Host | None:
         """Return the node that may answer now."""

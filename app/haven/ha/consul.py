@@ -48,6 +48,7 @@ class ConsulCoordinator:
         self._registration_deadline = registration_deadline
         self._watch = watch
         self._made_through: dict[str, ConsulAgent] = {}
+        self._stuck: ConsulAgent | None = None
 
     async def read_lock(self) -> LockReading:
         """Read the lock with `consistent`."""
@@ -83,16 +84,21 @@ class ConsulCoordinator:
     async def make_session(self, check_id: str, apart_from: str | None) -> MadeSession:
         """Register service, TTL check and session through the best agent other than `apart_from`'s.
 
-        Only an agent that answers a `consistent` read now is asked to register: one without a leader would
-        block every pass through it. Once asked, no other agent is tried under this id, because two checks
-        of one id would make the expiry of one look like that of the other.
+        The agent through which the last try failed comes last: it may answer reads and yet hold back every
+        registration for many seconds after an election. Only an agent that answers a `consistent` read now
+        is asked to register: one without a leader would block every pass through it. Once asked, no other
+        agent is tried under this id, because two checks of one id would make the expiry of one look like
+        that of the other.
         """
-        apart = self._made_through.get(apart_from or "")
-        # The sort is stable: it keeps the order of preference and puts the agent to avoid last.
-        for agent in sorted(self._transport.agents(), key=lambda agent: agent is apart):
+        apart, stuck = self._made_through.get(apart_from or ""), self._stuck
+        # The sort is stable: it keeps the order of preference and puts the agents to avoid last.
+        for agent in sorted(self._transport.agents(), key=lambda agent: (agent is stuck, agent is apart)):
             if await self._has_leader(agent):
+                self._stuck = agent
                 with self._meter.call("make-session"):
-                    return await self._register(agent, check_id)
+                    made = await self._register(agent, check_id)
+                self._stuck = None
+                return made
         raise Unavailable("no Consul agent can register a session now")
 
     async def pass_check(self, session: MadeSession) -> None:

@@ -139,6 +139,7 @@ class Member:
                 await asyncio.sleep(self._timing.beat * self._random.uniform(0.5, 1.0))
             else:
                 self._feed(LockHint(reading.index, reading.session, reading.record))
+                await asyncio.sleep(0)  # what the hint gave rise to is sent before the next watch
 
     def _feed(self, event: Event) -> None:
         """Take one step of the protocol and have its actions performed."""

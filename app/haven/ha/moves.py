@@ -43,7 +43,7 @@ def advance(state: State, now: float) -> Step:
         return _give_away_again(state, now)
     if now < state.compete_at:
         return state, []
-    if handed_over(state):
+    if came_to(state):
         return state, []  # a consistent read of it is on its way
     return _refence_from_surprise(state, now) if state.owns(state.lock) else _compete(state, now)
 
@@ -116,10 +116,10 @@ def _refence(state: State, now: float) -> Step:
 
 
 def _refence_from_surprise(state: State, now: float) -> Step:
-    """Take the lock over from a session of this run under which no term runs.
+    """Take the lock over from a session that this run gave up, and under which no term runs.
 
-    An acquisition of unknown outcome came through, or a hand-over to a session given up. The
-    value tells by which road; one that another has written tells nothing.
+    A transaction of unknown outcome came through. The value tells by which road; one that
+    another has written tells nothing.
     """
     lock = state.lock
     target = next((own for own in reversed(state.sessions()) if lock and own.id != lock.session), None)
@@ -175,9 +175,15 @@ def _send(
     return state, [SendMove(number, condition, record)]
 
 
-def handed_over(state: State) -> bool:
-    """Tell whether the lock was given to this node's main session by the holder before it."""
-    lock, main = state.lock, state.main
-    if lock is None or lock.record is None or main is None or state.move or state.leaving:
-        return False
-    return lock.record.road is Road.HAND_OVER and lock.session == main.id == lock.record.session
+def came_to(state: State) -> OwnSession | None:
+    """Return the session of this node that holds the lock although no term runs under it, if one does.
+
+    The lock was handed over, or an own transaction of unknown outcome came through late. Nothing was ever
+    written under a session that is still kept, so a term may begin under it.
+    """
+    lock = state.lock
+    if lock is None or lock.record is None or lock.record.session != lock.session:
+        return None
+    if state.move or state.leaving:
+        return None
+    return next((own for own in state.sessions() if own.id == lock.session), None)

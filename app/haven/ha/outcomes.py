@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from haven.ha.lease import Lease
 from haven.ha.messages import Action, LockRead, Prepare, ReadLock, Retire, SettleWrites
-from haven.ha.moves import handed_over, without_tenure
-from haven.ha.record import Road
+from haven.ha.moves import came_to, without_tenure
 from haven.ha.sessions import abandon, drop_unsound, extend
-from haven.ha.state import OFFERED, GiveAway, Refence, Refusal, State, Take, Tenure
+from haven.ha.state import OFFERED, GiveAway, OwnSession, Refence, Refusal, State, Take, Tenure
 from haven.ha.takeover import SeenLock, inherited_wait
 
 Step = tuple[State, list[Action]]
@@ -101,7 +100,8 @@ def compare(state: State, event: LockRead, now: float) -> Step:
     if state.leaving and event.session != state.leaving.old.id:
         state = replace(state, leaving=None)
     if tenure is None or lock is None:
-        return _accept(state, event, now) if handed_over(state) else (state, [])
+        own = came_to(state)
+        return _accept(state, own, event, now) if own else (state, [])
     if event.session == tenure.session:
         tenure = replace(tenure, proved=max(tenure.proved, event.sent))
         return extend(replace(state, tenure=tenure), now), []
@@ -127,15 +127,15 @@ def _overtaken(state: State, tenure: Tenure) -> bool:
     return state.fell(lock) and lock.record.session == tenure.session and lock.index > move.index
 
 
-def _accept(state: State, event: LockRead, now: float) -> Step:
-    """Begin a term that was handed over: who gave it answers no more, unless it owed a wait itself."""
-    main, lock = state.main, state.lock
-    if main is None or lock is None:
+def _accept(state: State, own: OwnSession, event: LockRead, now: float) -> Step:
+    """Begin the term that came to a session; the lock's value tells whether an older lease may still run."""
+    lock = state.lock
+    if lock is None or lock.record is None:
         return state, []
-    lease = Lease(min(main.chain.last, event.sent) + state.timing.lease)
+    lease = Lease(min(own.chain.last, event.sent) + state.timing.lease)
     answers_from = now + inherited_wait(lock, now, state.timing)
-    tenure = Tenure(main.id, event.index, event.index, Road.HAND_OVER, lease, answers_from, event.sent)
-    return _begin(replace(state, offered=(*state.offered, main.id)[-OFFERED:]), tenure, now)
+    tenure = Tenure(own.id, event.index, event.index, lock.record.road, lease, answers_from, event.sent)
+    return _begin(replace(state, offered=(*state.offered, own.id)[-OFFERED:]), tenure, now)
 
 
 def _retire(state: State) -> Step:

@@ -69,7 +69,7 @@ def _take_in(state: State, event: Event, now: float) -> Step:
         case MoveUnknown(number):
             return outcomes.unknown(state, number, now)
         case SessionMade(number, session):
-            return sessions.maintain(sessions.made(_heard(state), number, session, now), None)
+            return sessions.maintain(sessions.made(_heard(state), number, session, now), None, now)
         case _:
             return _take_note(state, event, now), []
 
@@ -146,12 +146,11 @@ def _lock_read(state: State, event: LockRead, now: float) -> Step:
     """Compare the lock with what this node believes. Consul has a leader: it may register."""
     lock = state.lock
     if lock and event.index < lock.index and event.sent < state.seen:
-        return sessions.maintain(
-            state, None
-        )  # sent before the lock was moved: it says nothing of what is now
+        # It was sent before the lock was moved, and says nothing of what is now.
+        return sessions.maintain(state, None, now)
     state = _see(state, event, now)
     state = outcomes.without_dead_target(state, event.index)
-    state, registrations = (state, []) if _lull(state, now) else sessions.maintain(state, event.session)
+    state, registrations = (state, []) if _lull(state, now) else sessions.maintain(state, event.session, now)
     state, actions = outcomes.compare(state, event, now)
     return state, [*registrations, *actions]
 

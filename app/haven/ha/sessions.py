@@ -5,6 +5,9 @@ from dataclasses import replace
 from haven.ha.messages import Action, EndSession, MakeSession
 from haven.ha.state import OwnSession, State
 
+PARTING = 10.0
+"""How often (seconds) a node with both sessions at one Consul agent tries to make one through another."""
+
 
 def drop_unsound(state: State, now: float) -> State:
     """Notice what time alone has broken: sessions whose check may have expired, a lapsed lease.
@@ -37,11 +40,24 @@ def made(state: State, number: int, session: OwnSession, now: float) -> State:
         state = replace(state, registering=0)
     if not session.chain.sound(now, state.timing):
         return replace(state, abandoned=(*state.abandoned, session))
+    state = replace(state, part_at=now + PARTING)
     if state.main is None and state.tenure is None:
         return replace(state, main=session)
     if state.spare is None:
         return replace(state, spare=session)
+    if _at_one_agent(state) and session.check_node != state.spare.check_node and not _moving(state):
+        return replace(state, spare=session, abandoned=(*state.abandoned, state.spare))
     return replace(state, abandoned=(*state.abandoned, session))
+
+
+def _at_one_agent(state: State) -> bool:
+    """Tell whether the loss of one agent would end both sessions: the other agents could make none once."""
+    return bool(state.main and state.spare and state.main.check_node == state.spare.check_node)
+
+
+def _moving(state: State) -> bool:
+    """Tell whether a transaction may be on its way that puts the lock under the spare session."""
+    return state.move is not None or (state.tenure is not None and state.tenure.moving_to != "")
 
 
 def failed(state: State, number: int) -> State:
@@ -73,7 +89,7 @@ def extend(state: State, now: float) -> State:
     return replace(state, tenure=replace(tenure, lease=lease))
 
 
-def maintain(state: State, holder: str | None) -> tuple[State, list[Action]]:
+def maintain(state: State, holder: str | None, now: float) -> tuple[State, list[Action]]:
     """Register what is missing and end what was given up: only call it when Consul just answered as a leader.
 
     `holder` is the session that it said holds the lock, None if it said nothing of that: a
@@ -88,7 +104,8 @@ def maintain(state: State, holder: str | None) -> tuple[State, list[Action]]:
         state = replace(state, abandoned=kept)
         actions.extend(EndSession(own) for own in ended)
     main, spare = state.main, state.spare
-    if state.registering or (main and spare) or (state.tenure and spare):
+    complete = spare if state.tenure else main and spare
+    if state.registering or (complete and not (_at_one_agent(state) and now >= state.part_at)):
         return state, actions
     number = state.registrations + 1
     kept_alive = main or spare

@@ -127,7 +127,7 @@ class State:
     node, `unread` is when a consistent read last went unanswered; since its index `refuted`, the
     lock is known to have changed. `abandoned` sessions wait for a moment in which Consul has a
     leader to be ended. No lock transaction is sent before `retry_at`, none that takes the lock
-    before `compete_at`.
+    before `compete_at`, and sessions of one agent are not parted before `part_at`.
     """
 
     node: str
@@ -160,6 +160,7 @@ class State:
     yielding: Yielding | None = None
     leaving: Leaving | None = None
     compete_at: float = -math.inf
+    part_at: float = -math.inf
     silence: Silence = field(default_factory=Silence)
     isolated: bool = False
 

@@ -13,11 +13,11 @@ unknown (DESIGN.md 3.3 and 3.5).
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, Unavailable
 from haven.storage.authority import Authority, Warrant
@@ -28,6 +28,7 @@ from haven.storage.group_read import GroupRead
 from haven.telemetry import Telemetry
 
 log = logging.getLogger("haven.storage")
+T = TypeVar("T")
 
 SENDINGS = 5
 """How often a write is sent, each time surely not applied before, until it is refused."""
@@ -79,6 +80,7 @@ class ActiveStore:
         self._expected_keys: frozenset[str] = frozenset()
         self._expected: asyncio.Future[dict[str, bytes | None]] | None = None
         self._phase = Phase.PREPARING
+        self._ended = asyncio.Event()
 
     @property
     def limits(self) -> Limits:
@@ -115,6 +117,7 @@ class ActiveStore:
     def end(self) -> None:
         """End the activation for good."""
         self._phase = Phase.ENDED
+        self._ended.set()
         self._cache.clear()
         self._forget_expected()
 
@@ -150,7 +153,7 @@ class ActiveStore:
         if self._phase is Phase.PREPARING:
             return await self._storage.list(prefix)
         warrant = self._authority.reading()
-        names = await self._storage.list(prefix)
+        names = await self._unless_ended(self._storage.list(prefix))
         self._require(warrant)
         return names
 
@@ -176,10 +179,26 @@ class ActiveStore:
 
     async def _fetch(self, key: str) -> bytes | None:
         if key in self._sending or key in self._unsettled:  # a write may still change it: keep nothing
-            return await self._reads.get(key)
+            return await self._unless_ended(self._reads.get(key))
         fill = self._cache.under_way(key) or self._begin(key)
         assert fill.read is not None
-        return await asyncio.shield(fill.read)
+        return await self._unless_ended(asyncio.shield(fill.read))
+
+    async def _unless_ended(self, read: Awaitable[T]) -> T:
+        """Wait for a read, but not beyond the activation; raises `NotActive`.
+
+        A holder that is cut off from the storage must not keep who asked it from the next one.
+        """
+        reading, end = asyncio.ensure_future(read), asyncio.ensure_future(self._ended.wait())
+        reading.add_done_callback(_take_note)
+        try:
+            await asyncio.wait((reading, end), return_when=asyncio.FIRST_COMPLETED)
+            if self._ended.is_set():
+                raise NotActive
+            return reading.result()
+        finally:
+            end.cancel()
+            reading.cancel()
 
     def _begin(self, key: str) -> Fill:
         """Begin a read that all share who want the key meanwhile: after a change of holder, everybody."""
@@ -281,6 +300,6 @@ class ActiveStore:
 
 
 def _take_note(read: asyncio.Future[Any]) -> None:
-    """Take note of a shared read's failure, which nobody may be left to receive."""
+    """Take note of a read's failure, which nobody may be left to receive."""
     if not read.cancelled():
         read.exception()
