@@ -23,7 +23,7 @@ READ_PATH = f"{FOLDER}/read"
 MARK = "a value that every read must show"
 ANSWER_SECONDS = 30.0
 
-MOST_WAITING = 600
+MOST_WAITING = 1500
 """With so many requests waiting, no more are sent: they count as refused. HAProxy takes 2000 connections."""
 
 

@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from haven.ha.parking import ParkingFull, ParkingLimits, ParkingLot, ParkingTimeout
+from haven.ha.parking import RELEASED_AT_ONCE, ParkingFull, ParkingLimits, ParkingLot, ParkingTimeout
 from haven.telemetry import Telemetry
 
 
@@ -77,6 +78,21 @@ async def test_one_change_releases_in_order_of_arrival_whatever_order_it_wakes_t
     signal.fire(order=lambda waiting: list(reversed(waiting)))
     await asyncio.gather(*tasks)
     assert released == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_change_that_wakes_many_lets_others_in_between() -> None:
+    lot, signal, released = lot_of(HandClock()), Signal(), list[str]()
+    tasks = [park(lot, signal, released, str(number)) for number in range(5 * RELEASED_AT_ONCE)]
+    await until(lambda: len(signal.waiting) == len(tasks))
+    signal.fire(order=lambda waiting: list(reversed(waiting)))
+    seen = []
+    while len(released) < len(tasks):
+        await asyncio.sleep(0)
+        seen.append(len(released))
+    steps = [after - before for before, after in pairwise([0, *seen])]
+    assert max(steps) <= RELEASED_AT_ONCE
+    assert released == [str(number) for number in range(len(tasks))]
+    await asyncio.gather(*tasks)
 
 
 async def test_too_many_requests_are_refused_and_the_parked_ones_stay() -> None:

@@ -13,8 +13,8 @@ from virtual.network import Network
 CHECK = 0.1
 """Seconds between two looks for the active node; the backends for reads and for writes look half as often."""
 CHECK_PATIENCE = 0.5
-WRITES_FALL = 2
-"""So many checks of the backend for writes must fail."""
+WRITES_CHECK_PATIENCE, WRITES_FALL = 1.7, 2
+"""Seconds until two checks of the backend for writes have had no answer; and how many must fail."""
 READ_PATIENCE = 1.5
 CONNECT_PATIENCE = 0.1
 WRITE_PATIENCE = 120.0
@@ -28,9 +28,8 @@ class Entrance:
     def __init__(self, loop: Loop, network: Network, hosts: Sequence[Host], chance: random.Random) -> None:
         self.loop, self.network, self.hosts, self.chance = loop, network, hosts, chance
         self.active = {host.name: False for host in hosts}
-        self.reads = dict(self.active)
-        self.failed = {host.name: WRITES_FALL for host in hosts}
-        """How many checks in a row failed in the backend for writes."""
+        self.up_for_reads = dict(self.active)
+        self.failed_for_writes = {host.name: WRITES_FALL for host in hosts}
         self.heard = {host.name: 0.0 for host in hosts}
         self.writes: dict[str, set[Exchange]] = {host.name: set() for host in hosts}
 
@@ -40,13 +39,18 @@ class Entrance:
         while True:
             for host in self.hosts:
                 role = self._check(host)
-                if role is not None:
-                    self._note(host.name, role, for_reads)
+                silent = self.loop.now - self.heard[host.name] if role is None else 0.0
+                if role is not None or silent > CHECK_PATIENCE:
+                    self.active[host.name] = role is Role.ACTIVE
+                    if for_reads:
+                        self.up_for_reads[host.name] = _unsealed(role)
+                if not for_reads and (role is not None or silent > WRITES_CHECK_PATIENCE):
+                    self._note_for_writes(host.name, role)
             for_reads = not for_reads
             await asyncio.sleep(CHECK)
 
     def _check(self, host: Host) -> Role | None:
-        """Return what a check finds, `SEALED` for nobody there; None while it waits for an answer."""
+        """Return what a check finds, `SEALED` for nobody there; None while there is no answer."""
         now, name = self.loop.now, host.name
         linked = self.network.reaches(NAME, name) and self.network.reaches(name, NAME)
         process = host.process
@@ -56,16 +60,13 @@ class Entrance:
             host.check(NAME)
             self.heard[name] = now
             return process.context.run(host.node.status).role
-        return Role.SEALED if now - self.heard[name] > CHECK_PATIENCE else None
+        return None
 
-    def _note(self, name: str, role: Role, for_reads: bool) -> None:
-        up = role not in (Role.SEALED, Role.UNINITIALISED)
-        self.active[name] = role is Role.ACTIVE
-        if for_reads:
-            self.reads[name] = up
-            return
-        self.failed[name] = 0 if up else self.failed[name] + 1
-        if self.failed[name] == WRITES_FALL:
+    def _note_for_writes(self, name: str, role: Role | None) -> None:
+        before = self.failed_for_writes[name]
+        failed = before + 1 if role is not None else WRITES_FALL
+        self.failed_for_writes[name] = 0 if _unsealed(role) else failed
+        if before < WRITES_FALL <= self.failed_for_writes[name]:
             for exchange in list(self.writes[name]):
                 if exchange.arrived and not exchange.result.done():
                     exchange.result.set_result("shut")
@@ -88,14 +89,14 @@ class Entrance:
 
     def _choose(self, tried: Sequence[str], is_read: bool) -> Host:
         """Take the active node first; a request that is repeated goes to another one."""
-        usable = [host for host in self.hosts if self._up(host.name, is_read)] or list(self.hosts)
+        usable = [host for host in self.hosts if self._is_up(host.name, is_read)] or list(self.hosts)
         if not tried:
             return next((host for host in usable if self.active[host.name]), self.chance.choice(usable))
         others = [host for host in usable if host.name != tried[-1]] or usable
         return min(others, key=lambda host: tried.count(host.name))
 
-    def _up(self, name: str, is_read: bool) -> bool:
-        return self.reads[name] if is_read else self.failed[name] < WRITES_FALL
+    def _is_up(self, name: str, is_read: bool) -> bool:
+        return self.up_for_reads[name] if is_read else self.failed_for_writes[name] < WRITES_FALL
 
     async def _once(self, host: Host, raw: RawRequest) -> RawResponse | str:
         if not self.network.reaches(NAME, host.name) or not self._has_kernel(host):
@@ -122,7 +123,11 @@ class Entrance:
     def _disappointed(self, name: str, is_read: bool) -> None:
         """Take no connection for a failed check, in the backend for reads."""
         if is_read:
-            self.reads[name] = False
+            self.up_for_reads[name] = False
 
     def _has_kernel(self, host: Host) -> bool:
         return host.running or self.network.answers_for_the_dead(host.name)
+
+
+def _unsealed(role: Role | None) -> bool:
+    return role is not None and role not in (Role.SEALED, Role.UNINITIALISED)

@@ -13,6 +13,9 @@ from haven.clock import Clock
 from haven.errors import HavenError
 from haven.telemetry import Telemetry
 
+RELEASED_AT_ONCE = 8
+"""So many requests go on in one turn of the loop: a thousand would keep a health check waiting for long."""
+
 
 class ParkingRefused(HavenError):
     """The request may not wait (any longer); it was surely not executed."""
@@ -106,10 +109,13 @@ class ParkingLot:
         await turn
 
     def _release(self) -> None:
-        while self._woken:
+        """Let the next ones go on, and the rest in the loop's next turn, after what has come in meanwhile."""
+        for _ in range(min(RELEASED_AT_ONCE, len(self._woken))):
             _, turn = heapq.heappop(self._woken)
             if not turn.done():
                 turn.set_result(None)
+        if self._woken:
+            asyncio.get_running_loop().call_soon(self._release)
 
 
 class Place:
