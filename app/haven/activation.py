@@ -13,7 +13,8 @@ from haven.duties import ShareDuties, SystemDuties
 from haven.engines.catalog import ENGINES
 from haven.errors import NotActive, NotApplied, OutcomeUnknown, Unavailable
 from haven.ha.leadership import Peer
-from haven.storage.active import ActiveStore, count_commits
+from haven.storage.active import ActiveStore
+from haven.storage.commit_count import count_commits
 
 
 class Duty:

@@ -16,6 +16,11 @@ class Outages:
             self.past.append((self._since, now))
             self._since = None
 
+    def at(self, moment: float) -> bool:
+        """Tell whether it was not there at a moment."""
+        began = self._since is not None and self._since <= moment
+        return began or any(begin <= moment <= end for begin, end in self.past)
+
     def seconds(self, since: float, until: float, now: float) -> float:
         """Return for how many seconds between two moments it was not there."""
         intervals = [*self.past, *([(self._since, now)] if self._since is not None else [])]

@@ -166,7 +166,7 @@ def judge(world: World) -> None:
             record.outcome is Outcome.UNKNOWN
             and record.proxied
             and world.dark.seconds(record.invoked, record.returned, world.loop.now) < PARKING
-            and not world.closed.seconds(record.invoked, record.returned, world.loop.now)
+            and not world.closed.at(record.returned)
         ):
             world.violate(f"failed read: {_told(record)}")
 

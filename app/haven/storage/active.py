@@ -13,9 +13,7 @@ unknown (DESIGN.md 3.3 and 3.5).
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Iterable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -23,6 +21,7 @@ from haven.errors import Fenced, NotActive, NotApplied, OutcomeUnknown, Unavaila
 from haven.storage.authority import Authority, Warrant
 from haven.storage.base import Delete, Limits, Operation, Storage
 from haven.storage.cache import Cache, Fill
+from haven.storage.commit_count import note_commit
 from haven.storage.group_commit import GroupCommit
 from haven.storage.group_read import GroupRead
 from haven.telemetry import Telemetry
@@ -39,20 +38,6 @@ MOST_IN_USE = 24
 Consul reads one key in 2.8 ms, eight in 4, sixty in 6, and four times that during a change of holder."""
 MOST_BYTES_IN_USE = 256 * 1024
 """How many bytes their values may have: they are read in the pause of a change of holder."""
-
-
-_commits: ContextVar[list[int] | None] = ContextVar("commits", default=None)
-
-
-@contextmanager
-def count_commits() -> Iterator[list[int]]:
-    """Give a list that grows with each commit acknowledged in this context."""
-    commits: list[int] = []
-    token = _commits.set(commits)
-    try:
-        yield commits
-    finally:
-        _commits.reset(token)
 
 
 class Phase(Enum):
@@ -171,9 +156,7 @@ class ActiveStore:
             if self._unsettled.keys() & keys:
                 continue
             if await self._sent(operations, warrant):
-                commits = _commits.get()
-                if commits is not None:
-                    commits.append(warrant.term)
+                note_commit(warrant.term)
                 return
         raise NotApplied("the write was refused again and again while the lock moved; try again")
 
