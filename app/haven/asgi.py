@@ -106,7 +106,7 @@ def assemble(config: Config, died: Callable[[str], None]) -> Assembled:
     admission = Admission(TaskSet(died))
     operations = TaskSet(died)
     limits = ParkingLimits(config.parking.requests, config.parking.body_bytes, config.parking.seconds)
-    lot = ParkingLot(limits, clock, telemetry)
+    lot = ParkingLot(limits, clock, telemetry, operations)
     storage, lead = _storage(config, clock, telemetry, inbound, died)
     parts = Parts(
         core=Core(storage, _seal(config), clock, initial_entries),

@@ -156,7 +156,7 @@ class Site:
         self.admission = Admission(TaskSet(died=print))
         operations = TaskSet(died=print)
         self.lot = ParkingLot(
-            ParkingLimits(bytes=self.parking_bytes, seconds=self.patience), clock, self.telemetry
+            ParkingLimits(bytes=self.parking_bytes, seconds=self.patience), clock, self.telemetry, operations
         )
         self.gate = build_gate(
             self.node, self.admission, operations, self.lot, self.settings, self.telemetry, lambda: "an-id"

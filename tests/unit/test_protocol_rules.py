@@ -36,6 +36,7 @@ from haven.ha.messages import (
     SendLeave,
     SendMove,
     SendPass,
+    SessionFailed,
     SessionMade,
     SettleWrites,
 )
@@ -498,6 +499,17 @@ def test_sessions_stay_where_no_other_agent_makes_one_and_while_the_lock_may_com
     state, _ = fed(state, now, SessionMade(4, own(8, now)))
     assert state.spare
     assert state.spare.id == "own4"
+
+
+def test_a_failed_try_to_part_sessions_is_not_repeated_with_each_beat() -> None:
+    now = 100.0 + PARTING
+    state, _ = at_one_agent(100.0)
+    state, actions = fed(state, now, SessionFailed(3), LockRead(now, 7, "s2", OTHER))
+    assert only(actions, MakeSession) == []
+    later = now + PARTING
+    state = replace(state, main=own(1, later - 0.1), spare=own(4, later - 0.1))
+    _, actions = fed(state, later, LockRead(later, 7, "s2", OTHER))
+    assert only(actions, MakeSession) == [MakeSession(4, "consul-1")]
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -136,7 +136,7 @@ class Host:
             return Cluster(membership, key, parts, activation, handler, LinkTiming(tick=0.1))
 
         admission, operations = Admission(TaskSet(self.on_died)), TaskSet(self.on_died)
-        lot = ParkingLot(ParkingLimits(), clock, tally)  # type: ignore[arg-type]
+        lot = ParkingLot(ParkingLimits(), clock, tally, operations)  # type: ignore[arg-type]
         parts = Parts(
             core=Core(storage, SealConfiguration.static(SEAL_KEY), clock, initial_entries),
             storage=storage,

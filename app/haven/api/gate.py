@@ -4,7 +4,6 @@ A request is tried again only while it was surely not executed, or if it is a re
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from haven.api import errors, replies
@@ -17,9 +16,6 @@ from haven.ha.parking import ParkingLot, ParkingRefused
 from haven.telemetry import Telemetry
 
 NO_FORWARDING = ("x-vault-no-request-forwarding", "x-vault-internal-no-request-forwarding")
-FIRST_PAUSE = 0.02
-LAST_PAUSE = 0.25
-"""Seconds between two tries of a parked request: the holder may become able to answer unseen from here."""
 ACTIVATING_SECONDS = 0.3
 """How long a request of another node waits here while this one activates: longer than that takes, and short
 enough that few requests are lost with a holder that dies meanwhile."""
@@ -116,12 +112,10 @@ class Gate:
 
     async def _park(self, raw: RawRequest, result: HavenError) -> RawResponse:
         """Wait and try again until there is an answer."""
-        pause = FIRST_PAUSE
         try:
             async with self._lot.place(len(raw.body) + len(raw.target)) as place:
                 while True:
-                    changed = await place.wait(_at_most(pause, self._node.changed))
-                    pause = FIRST_PAUSE if changed else min(2 * pause, LAST_PAUSE)
+                    await place.wait(self._node.changed)
                     tried = await self._try(raw)
                     if isinstance(tried, RawResponse):
                         return tried
@@ -144,11 +138,6 @@ class Gate:
 def _unknown(raw: RawRequest, error: OutcomeUnknown) -> RawResponse | HavenError:
     """Have a read tried again; tell the client of a write that nobody knows."""
     return NotActive("a read got no answer") if raw.is_read else errors.translate(error)
-
-
-def _at_most(pause: float, changed: Callable[[float], Awaitable[bool]]) -> Callable[[float], Awaitable[bool]]:
-    """Bound a wait by a pause."""
-    return lambda seconds: changed(min(pause, seconds))
 
 
 def _redirection(holder: Holder, raw: RawRequest) -> RawResponse:

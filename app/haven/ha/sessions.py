@@ -40,7 +40,6 @@ def made(state: State, number: int, session: OwnSession, now: float) -> State:
         state = replace(state, registering=0)
     if not session.chain.sound(now, state.timing):
         return replace(state, abandoned=(*state.abandoned, session))
-    state = replace(state, part_at=now + PARTING)
     if state.main is None and state.tenure is None:
         return replace(state, main=session)
     if state.spare is None:
@@ -109,5 +108,5 @@ def maintain(state: State, holder: str | None, now: float) -> tuple[State, list[
         return state, actions
     number = state.registrations + 1
     kept_alive = main or spare
-    state = replace(state, registrations=number, registering=number)
+    state = replace(state, registrations=number, registering=number, part_at=now + PARTING)
     return state, [*actions, MakeSession(number, kept_alive.check_node if kept_alive else None)]
