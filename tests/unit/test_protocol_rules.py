@@ -380,6 +380,22 @@ def test_leave_during_a_refence_waits_for_it() -> None:
     assert [action.old for action in actions if isinstance(action, SendLeave)] == ["own2"]
 
 
+def test_lock_that_was_given_away_in_an_election_is_left_to_others_from_its_end_on() -> None:
+    state, actions = fed(holder(), 100.1, Leave(None))
+    (sent,) = only(actions, SendLeave)
+    later = 100.1 + 2 * TIMING.retreat
+    state = replace(state, main=own(2, later), spare=own(3, later))
+    state, actions = fed(state, later, MoveUnknown(sent.number))
+    (again,) = only(actions, SendLeave)
+    free = LockRead(later, 10, "", replace(sent.record, released=True))
+    state, actions = fed(state, later, free, MoveUnknown(again.number))
+    assert only(actions, SendMove) == []
+    later += TIMING.retreat
+    state = replace(state, main=own(2, later), spare=own(3, later))
+    _, actions = fed(state, later, replace(free, sent=later))
+    assert len(only(actions, SendMove)) == 1
+
+
 def test_end_of_an_isolation_does_not_take_a_step_down_back() -> None:
     state, _ = fed(holder(), 100.1, DoubtRaised("own1"), Leave(None), Isolated(False))
     assert state.yielding

@@ -23,13 +23,18 @@ def committed(state: State, number: int, term: int, now: float) -> Step:
         state = replace(state, lock=SeenLock(term, holder, move.record, now), seen=now)
     match move.purpose:
         case GiveAway():
-            return replace(state, leaving=None), [ReadLock()]
+            return _given_away(state, now), [ReadLock()]
         case Refence():
             return _refenced(state, term, Lease.granted(move.target.chain, state.timing), move.sent, now)
         case Take(road, wait):
             lease = Lease.granted(move.target.chain, state.timing)
             tenure = Tenure(move.target.id, term, term, road, lease, now + wait, move.sent)
             return _begin(state, tenure, now)
+
+
+def _given_away(state: State, now: float) -> State:
+    """Leave the lock to others for a while: it may have taken an election of Consul to give it away."""
+    return replace(state, leaving=None, compete_at=now + state.timing.retreat)
 
 
 def _begin(state: State, tenure: Tenure, now: float) -> Step:
@@ -98,7 +103,7 @@ def compare(state: State, event: LockRead, now: float) -> Step:
     """Compare a consistent reading of the lock, just remembered, with the tenure."""
     tenure, lock = state.tenure, state.lock
     if state.leaving and event.session != state.leaving.old.id:
-        state = replace(state, leaving=None)
+        state = _given_away(state, now)
     if tenure is None or lock is None:
         own = came_to(state)
         return _accept(state, own, event, now) if own else (state, [])
