@@ -396,6 +396,40 @@ def test_lock_that_was_given_away_in_an_election_is_left_to_others_from_its_end_
     assert len(only(actions, SendMove)) == 1
 
 
+def left_in_doubt() -> tuple[State, SendMove]:
+    """Return a holder that stepped down after its session was lost, and its refence of unknown outcome."""
+    state, actions = fed(holder(), 100.1, DoubtRaised("own1"), Leave(None))
+    (refence,) = only(actions, SendMove)
+    now = 100.0 + TIMING.check_ttl
+    state = replace(state, spare=own(2, now))
+    state, actions = fed(state, now, MoveUnknown(refence.number))
+    assert not state.tenure
+    assert not only(actions, SendLeave)
+    return state, refence
+
+
+def test_refence_that_came_through_after_a_step_down_is_passed_on() -> None:
+    state, refence = left_in_doubt()
+    now = 100.1 + TIMING.check_ttl
+    state, actions = fed(state, now, LockRead(now, 10, "own2", refence.record))
+    assert [action.old for action in only(actions, SendLeave)] == ["own2"]
+    assert only(actions, SendLeave)[0].record.released
+    assert not state.tenure
+    state, actions = fed(state, now, MoveCommitted(only(actions, SendLeave)[0].number, 11))
+    assert all(session.id != "own2" for session in state.sessions())
+    assert now < state.compete_at
+
+
+def test_lock_that_is_handed_to_a_node_that_stepped_down_is_accepted() -> None:
+    state, refence = left_in_doubt()
+    now = 100.1 + TIMING.check_ttl
+    state = replace(state, spare=own(3, now))
+    handed = replace(refence.record, session="own3", road=Road.HAND_OVER)
+    state, _ = fed(state, now, LockRead(now, 12, "own3", handed))
+    assert state.tenure
+    assert state.tenure.session == "own3"
+
+
 def test_end_of_an_isolation_does_not_take_a_step_down_back() -> None:
     state, _ = fed(holder(), 100.1, DoubtRaised("own1"), Leave(None), Isolated(False))
     assert state.yielding

@@ -89,6 +89,20 @@ def _give_away(state: State, now: float) -> Step:
     return state, [Retire(), *actions]
 
 
+def pass_on(state: State, own: OwnSession, now: float) -> Step:
+    """Free a lock that an earlier transaction brought after this node had given it away.
+
+    The session is never offered again: the transaction that frees the lock may be applied late.
+    """
+    lock = state.lock
+    if lock is None or lock.record is None:
+        return state, []
+    owes_wait = inherited_wait(lock, now, state.timing) > 0
+    record = replace(state.record(own, lock.record.road, owes_wait), released=True)
+    state = replace(abandon(state, own.id), leaving=Leaving(own, record, "retreat"))
+    return _give_away_again(state, now)
+
+
 def _give_away_again(state: State, now: float) -> Step:
     """Send the transaction that gives the lock away, until a read shows that it is gone."""
     leaving = state.leaving

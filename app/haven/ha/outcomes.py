@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from haven.ha.lease import Lease
 from haven.ha.messages import Action, LockRead, Prepare, ReadLock, Retire, SettleWrites
-from haven.ha.moves import came_to, without_tenure
+from haven.ha.moves import came_to, pass_on, without_tenure
 from haven.ha.sessions import abandon, drop_unsound, extend
 from haven.ha.state import OFFERED, GiveAway, OwnSession, Refence, Refusal, State, Take, Tenure
 from haven.ha.takeover import SeenLock, inherited_wait
@@ -105,8 +105,7 @@ def compare(state: State, event: LockRead, now: float) -> Step:
     if state.leaving and event.session != state.leaving.old.id:
         state = _given_away(state, now)
     if tenure is None or lock is None:
-        own = came_to(state)
-        return _accept(state, own, event, now) if own else (state, [])
+        return _came(state, event, now)
     if event.session == tenure.session:
         tenure = replace(tenure, proved=max(tenure.proved, event.sent))
         return extend(replace(state, tenure=tenure), now), []
@@ -130,6 +129,16 @@ def _overtaken(state: State, tenure: Tenure) -> bool:
     if lock is None or lock.record is None or move is None:
         return False
     return state.fell(lock) and lock.record.session == tenure.session and lock.index > move.index
+
+
+def _came(state: State, event: LockRead, now: float) -> Step:
+    """Accept a lock that came to an own session, but not back from a refence after it was given away."""
+    own = came_to(state)
+    if own is None:
+        return state, []
+    if now < state.compete_at and own.id in state.offered:
+        return pass_on(state, own, now)
+    return _accept(state, own, event, now)
 
 
 def _accept(state: State, own: OwnSession, event: LockRead, now: float) -> Step:
