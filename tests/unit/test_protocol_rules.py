@@ -404,7 +404,11 @@ def left_in_doubt() -> tuple[State, SendMove]:
     state = replace(state, spare=own(2, now))
     state, actions = fed(state, now, MoveUnknown(refence.number))
     assert not state.tenure
-    assert not only(actions, SendLeave)
+    (leave,) = only(actions, SendLeave)
+    assert leave.old == "own1", "the lost session may still hold the lock"
+    free = replace(leave.record, session="")
+    state, _ = fed(state, now, LockRead(now, 9, "", free), MoveRefused(leave.number, fenced=True))
+    assert not state.move
     return state, refence
 
 

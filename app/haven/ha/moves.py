@@ -74,17 +74,18 @@ def without_tenure(state: State) -> State:
 
 def _give_away(state: State, now: float) -> Step:
     """End the term before the transaction is sent: whatever its outcome, it is over."""
-    tenure, main, yielding = state.tenure, state.main, state.yielding
+    tenure, yielding = state.tenure, state.yielding
     if tenure is None or yielding is None:
         return state, []
     state = replace(without_tenure(state), compete_at=now + state.timing.retreat)
-    if main is None or main.id != tenure.session:
-        return state, [Retire()]  # the lease is over and the session is lost: it will expire
+    old = next((own for own in state.abandoned if own.id == tenure.session), None)
+    if old is None:
+        return state, [Retire()]  # the lease is over and the session has ended
     owes_wait = tenure.answers_from > now
-    record = replace(state.record(main, tenure.road, owes_wait), released=True)
+    record = replace(state.record(old, tenure.road, owes_wait), released=True)
     if yielding.successor:
         record = replace(yielding.successor, road=Road.HAND_OVER, owes_wait=owes_wait, released=False)
-    state = replace(state, leaving=Leaving(main, record, yielding.reason))
+    state = replace(state, leaving=Leaving(old, record, yielding.reason))
     state, actions = _give_away_again(state, now)
     return state, [Retire(), *actions]
 
