@@ -90,7 +90,10 @@ def _contradict(earlier: Sample, later: Sample) -> bool:
 
 
 def spans(samples: Sequence[Sample]) -> list[tuple[str, str, int, float, float]]:
-    """Join a node's equal samples to (node, role, term, since, until), in the order of time."""
+    """Join a node's equal samples to (node, role, term, since, until), in the order of time.
+
+    A role lasts until the sample that shows another one: no fault seems to come after what it did.
+    """
     joined: list[tuple[str, str, int, float, float]] = []
     for node in sorted({sample.node for sample in samples}):
         for sample in (s for s in samples if s.node == node):
@@ -98,6 +101,7 @@ def spans(samples: Sequence[Sample]) -> list[tuple[str, str, int, float, float]]
             if last and last[0] == node and last[1] == sample.role and last[2] == sample.term:
                 joined[-1] = (*last[:4], sample.ended)
             else:
-                since = last[4] if last and last[0] == node else sample.begun
-                joined.append((node, sample.role, sample.term, since, sample.ended))
+                if last and last[0] == node:
+                    joined[-1] = (*last[:4], sample.begun)
+                joined.append((node, sample.role, sample.term, sample.begun, sample.ended))
     return joined

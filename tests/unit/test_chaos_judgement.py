@@ -122,8 +122,8 @@ def test_the_longest_pause_is_between_answers_only() -> None:
 def test_spans_join_equal_samples_of_one_node() -> None:
     samples = [active(A, 0, 1), active(B, 0.05, 0), active(A, 1, 1), Sample(A, 2, 2.1, "standby", 1)]
     assert spans(samples) == [
-        (A, "active", 1, 0, 1.1),
-        (A, "standby", 1, 1.1, 2.1),
+        (A, "active", 1, 0, 2),
+        (A, "standby", 1, 2, 2.1),
         (B, "active", 0, 0.05, 0.05 + 0.1),
     ]
 
