@@ -119,7 +119,8 @@ class Proxy:
         configuration = folder / "haproxy.cfg"
         self._text = self._adapted()
         if writes_stay_down:
-            self._text = self._text.replace("inter 200ms fall 2", "inter 200ms downinter 1h fall 2")
+            self._text = self._text.replace(" fall 2 ", " downinter 1h fall 2 ")
+            assert "downinter" in self._text
         configuration.write_text(self._text)
         folder.chmod(0o755)
         configuration.chmod(0o644)

@@ -13,7 +13,7 @@ from virtual.network import Network
 CHECK = 0.1
 """Seconds between two looks for the active node; the backends for reads and for writes look half as often."""
 CHECK_PATIENCE = 0.5
-WRITES_CHECK_PATIENCE, WRITES_FALL = 1.7, 2
+WRITES_CHECK_PATIENCE, WRITES_FALL = 1.52, 2
 """Seconds until two checks of the backend for writes have had no answer; and how many must fail."""
 READ_PATIENCE = 1.5
 CONNECT_PATIENCE = 0.1
