@@ -20,6 +20,8 @@ FOREIGN = {
     "haproxy_server_retry_warnings",
     "haproxy_server_redispatch_warnings",
     "haproxy_server_connection_errors",
+    # Seen in a scrape of Consul 1.8 (a gauge of its own telemetry, not of the Go client library).
+    "consul_runtime_alloc_bytes",
     # Prometheus' own.
     "up",
 }
