@@ -15,7 +15,7 @@ CHECK = 0.1
 CHECK_PATIENCE = 0.5
 WRITES_CHECK_PATIENCE, WRITES_FALL = 1.52, 2
 """Seconds until two checks of the backend for writes have had no answer; and how many must fail."""
-READ_PATIENCE = 1.5
+READ_PATIENCE, LIST_PATIENCE = 1.5, 5.0
 CONNECT_PATIENCE = 0.1
 WRITE_PATIENCE = 120.0
 READ_TRIES, WRITE_TRIES = 7, 4
@@ -107,7 +107,7 @@ class Entrance:
         if not raw.is_read:
             self.writes[host.name].add(exchange)
         try:
-            async with asyncio.timeout(READ_PATIENCE if raw.is_read else WRITE_PATIENCE):
+            async with asyncio.timeout(_patience(raw)):
                 result = await exchange.result
         except TimeoutError:
             result = "timeout"
@@ -127,6 +127,12 @@ class Entrance:
 
     def _has_kernel(self, host: Host) -> bool:
         return host.running or self.network.answers_for_the_dead(host.name)
+
+
+def _patience(raw: RawRequest) -> float:
+    if not raw.is_read:
+        return WRITE_PATIENCE
+    return LIST_PATIENCE if raw.method == "LIST" else READ_PATIENCE
 
 
 def _unsealed(role: Role | None) -> bool:

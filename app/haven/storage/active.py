@@ -24,6 +24,7 @@ from haven.storage.cache import Cache, Fill
 from haven.storage.commit_count import note_commit
 from haven.storage.group_commit import GroupCommit
 from haven.storage.group_read import GroupRead
+from haven.storage.shared_list import SharedList
 from haven.telemetry import Telemetry
 
 log = logging.getLogger("haven.storage")
@@ -58,6 +59,7 @@ class ActiveStore:
         self._cache = Cache()
         self._group = GroupCommit(storage, telemetry)
         self._reads = GroupRead(storage)
+        self._lists = SharedList(storage)
         self._sending: Counter[str] = Counter()
         """The keys of writes on their way: nobody knows yet what the storage holds there."""
         self._unsettled: Counter[str] = Counter()
@@ -138,7 +140,7 @@ class ActiveStore:
         if self._phase is Phase.PREPARING:
             return await self._storage.list(prefix)
         warrant = self._authority.reading()
-        names = await self._unless_ended(self._storage.list(prefix))
+        names = await self._unless_ended(self._lists.names(prefix))
         self._require(warrant)
         return names
 
