@@ -179,12 +179,12 @@ class Proxy:
         found = [re.search(line.format(backend, number), text) for number in (1, 2, 3)]
         return [int(match.group(1)) if match else -1 for match in found]
 
-    def ask(self, method: str, body: str = "", **headers: str) -> Answer:
+    def ask(self, method: str, body: str = "", query: str = "", **headers: str) -> Answer:
         """Send one request on a new connection; return status, body and headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, "/v1/secret/data/x", body or None, named)
+            connection.request(method, f"/v1/secret/data/x{query}", body or None, named)
             response = connection.getresponse()
             return response.status, json.loads(response.read() or b"{}"), response.headers
         finally:

@@ -4,11 +4,12 @@ import http.client
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from stack.checkout import ROOT, has_docker, run
-from stack.proxied_nodes import Proxy
+from stack.proxied_nodes import Proxy, wait_until
 
 needs_docker = pytest.mark.skipif(not has_docker(), reason="no Docker daemon to run HAProxy's image in")
 LIMIT = 32 * 1024 * 1024
@@ -25,6 +26,7 @@ def started(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 def proxy(started: Proxy) -> Proxy:
     for node in started.nodes:
         node.how = "answer"
+        node.go_on.clear()
         node.seen.clear()
     started.settle(200, 429, 429)
     return started
@@ -81,6 +83,19 @@ def test_a_read_goes_on_to_another_node(proxy: Proxy, method: str, how: str) -> 
     assert status == 200
     assert answer["node"] != "haven-1"
     assert len(proxy.nodes[0].seen) == 1
+
+
+@needs_docker
+@pytest.mark.parametrize(("method", "query"), [("LIST", ""), ("GET", "?list=true")])
+def test_a_list_may_take_longer_than_a_read(proxy: Proxy, method: str, query: str) -> None:
+    slow = proxy.nodes[0]
+    slow.how = "late"
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        listed = pool.submit(proxy.ask, method, query=query)
+        wait_until(lambda: len(slow.seen) == 1, "the list is at the slow node")
+        assert proxy.ask("GET")[1]["node"] != "haven-1", "the read has gone on to another node"
+        slow.go_on.set()
+        assert listed.result()[1]["node"] == "haven-1"
 
 
 @needs_docker
