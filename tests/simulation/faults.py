@@ -141,6 +141,14 @@ def refence_unheard(world: World, node: Node) -> None:
     world.at(world.random.uniform(0.7, 0.95), doubt)
 
 
+def step_down_in_doubt(world: World, node: Node) -> None:
+    """Step down while a refence is on its way that may be applied after the step-down."""
+    refence_unheard(world, node)
+    run = node.run
+    seconds = world.random.uniform(0.8, 1.4)
+    world.at(seconds, lambda: step_down(world, node) if node.run == run else None)
+
+
 def falter(world: World, node: Node) -> None:
     """Stop a node while the answers to its heartbeat are on their way, and cut it off behind them."""
     seconds = world.random.uniform(0.5, 1.0)
